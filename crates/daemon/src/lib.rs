@@ -1,0 +1,1 @@
+//! Placeholder header; the crate's own header follows with its first code.
