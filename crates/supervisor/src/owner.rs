@@ -1,0 +1,312 @@
+//! The `owner` file: one page per attempt that says who owns it, whether it started and how it ended.
+//!
+//! ```text
+//!   0     header   who: token, boot, namespace, supervisor, cgroup      written by the daemon, locked
+//!   1024  started  the clocks, before the fork                          written by the supervisor
+//!   1152  main     pid and start time of the main process               after it
+//!   1280  exit     the record at the main process's end (tree pending)
+//!   2688  exit     the record once the tree is empty (or kept)
+//! ```
+//!
+//! Each part has a length and a checksum and a place of its own: writing one cannot tear another, and a part
+//! that does not check is absent. The file has its full size from the start, so no write of it can fail for
+//! want of space. Nothing here calls fsync: the daemon's next commit makes an end durable, and a power cut in
+//! between reads as `interrupted`.
+//!
+//! The lock (`flock`) is the fence: it belongs to the open description that travels in the start message.
+//! Owns: the layout, the lock. Never: decides what a state of the file means.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::exit::ExitRecord;
+use crate::limits::{CGROUP_PATH_MAX, OWNER_LEN};
+use crate::wire::Token;
+
+/// The file's name inside the attempt's directory.
+pub const OWNER_NAME: &str = "owner";
+
+/// Who owns an attempt. Written by the daemon when it claims the attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnerHeader {
+    /// The attempt's secret name.
+    pub token: Token,
+    /// The boot (see [`crate::process::boot_id`]).
+    pub boot_id: [u8; 16],
+    /// The pid namespace in which the numbers below mean something.
+    pub pid_namespace: u64,
+    /// The supervisor.
+    pub pid: u32,
+    /// Its start time, clock ticks since boot.
+    pub start_time: u64,
+    /// The cgroup directory made for the task.
+    pub cgroup: Option<Vec<u8>>,
+    /// The supervisor's protocol.
+    pub protocol: u16,
+    /// The name of its socket in the run directory.
+    pub socket_name: Vec<u8>,
+}
+
+/// The mark a supervisor sets before it forks. From here on the task may have run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartedMark {
+    /// Wall clock, milliseconds since 1970.
+    pub wall_ms: u64,
+    /// Time since boot, suspends included, milliseconds.
+    pub boottime_ms: u64,
+}
+
+/// The main process, known after the fork.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MainProcess {
+    /// Its process id.
+    pub pid: u32,
+    /// Its start time, clock ticks since boot.
+    pub start_time: u64,
+}
+
+/// Everything an owner file says. A part that is missing or damaged is `None`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnerView {
+    /// Who owns the attempt.
+    pub header: Option<OwnerHeader>,
+    /// Whether it started.
+    pub started: Option<StartedMark>,
+    /// Its main process.
+    pub main: Option<MainProcess>,
+    /// How it ended: the final record, else the one written at the main process's end.
+    pub exit: Option<ExitRecord>,
+}
+
+/// Whether a lock was got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// It is ours until this file is closed: no supervisor owns the attempt.
+    Taken,
+    /// Somebody holds it: a live supervisor, or a start in flight to one.
+    Held,
+}
+
+/// An open owner file.
+#[derive(Debug)]
+pub struct Owner {
+    file: OwnedFd,
+}
+
+/// One part's place.
+#[derive(Clone, Copy)]
+struct Slot {
+    offset: u64,
+    len: usize,
+    magic: u32,
+}
+
+const HEADER: Slot = Slot { offset: 0, len: 1024, magic: 0x3157_4d48 };
+const STARTED: Slot = Slot { offset: 1024, len: 128, magic: 0x3157_4d53 };
+const MAIN: Slot = Slot { offset: 1152, len: 128, magic: 0x3157_4d50 };
+const EXIT_PENDING: Slot = Slot { offset: 1280, len: 1408, magic: 0x3157_4d45 };
+const EXIT_FINAL: Slot = Slot { offset: 2688, len: 1408, magic: 0x3157_4d46 };
+
+/// Magic, length and checksum before a part's bytes.
+const PREFIX: usize = 16;
+
+impl Owner {
+    /// Claims an attempt: makes the file in its directory (or takes over one whose attempt never started),
+    /// locks it and writes the header.
+    ///
+    /// # Errors
+    /// `AGAIN` when somebody holds the lock, `EXIST` when the attempt has started, `NAMETOOLONG` for a cgroup
+    /// path beyond [`CGROUP_PATH_MAX`], and what the file system says.
+    pub fn create(dir: impl AsFd, header: &OwnerHeader) -> Result<Self, Errno> {
+        if header.cgroup.as_ref().is_some_and(|path| path.len() > CGROUP_PATH_MAX)
+            || header.socket_name.len() > 128
+        {
+            return Err(Errno::NAMETOOLONG);
+        }
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(dir, OWNER_NAME, flags, Mode::RUSR | Mode::WUSR)?;
+        let owner = Self { file };
+        if owner.try_lock()? == Lock::Held {
+            return Err(Errno::AGAIN);
+        }
+        if owner.read()?.started.is_some() {
+            return Err(Errno::EXIST);
+        }
+        rustix::fs::ftruncate(&owner.file, 0)?;
+        match rustix::fs::fallocate(&owner.file, FallocateFlags::empty(), 0, OWNER_LEN) {
+            // Some file systems cannot reserve; zeroes written out are as good.
+            Err(Errno::OPNOTSUPP) => write_all(&owner.file, 0, &[0; OWNER_LEN as usize])?,
+            other => other?,
+        }
+        let mut out = Encoder::new();
+        header.encode(&mut out);
+        owner.write(HEADER, &out.finish())?;
+        Ok(owner)
+    }
+
+    /// Opens the file of an attempt, for recovery.
+    ///
+    /// # Errors
+    /// What the file system says; `NOENT` means that the attempt was never claimed.
+    pub fn open(dir: impl AsFd) -> Result<Self, Errno> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self { file: rustix::fs::openat(dir, OWNER_NAME, flags, Mode::empty())? })
+    }
+
+    /// Tries to take the lock, which is then held until this file is closed.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn try_lock(&self) -> Result<Lock, Errno> {
+        match rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Lock::Taken),
+            Err(Errno::AGAIN) => Ok(Lock::Held),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Reads all parts.
+    ///
+    /// # Errors
+    /// What the file system says. Damage is not an error: the part is absent.
+    pub fn read(&self) -> Result<OwnerView, Errno> {
+        let mut page = [0; OWNER_LEN as usize];
+        let mut len = 0;
+        while len < page.len() {
+            match rustix::io::pread(&self.file, &mut page[len..], len as u64) {
+                Ok(0) => break,
+                Ok(read) => len += read,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        let exit = |slot| part(&page, slot).and_then(|mut d| ExitRecord::decode(&mut d).ok());
+        Ok(OwnerView {
+            header: part(&page, HEADER).and_then(|mut d| OwnerHeader::decode(&mut d).ok()),
+            started: part(&page, STARTED).and_then(|mut d| StartedMark::decode(&mut d).ok()),
+            main: part(&page, MAIN).and_then(|mut d| MainProcess::decode(&mut d).ok()),
+            exit: exit(EXIT_FINAL).or_else(|| exit(EXIT_PENDING)),
+        })
+    }
+
+    /// The descriptor, lock and all: what a start message carries.
+    #[must_use]
+    pub fn into_fd(self) -> OwnedFd {
+        self.file
+    }
+
+    pub(crate) fn from_fd(file: OwnedFd) -> Self {
+        Self { file }
+    }
+
+    pub(crate) fn write_started(&self, mark: StartedMark) -> Result<(), Errno> {
+        let mut out = Encoder::new();
+        out.u64(mark.wall_ms).u64(mark.boottime_ms);
+        self.write(STARTED, &out.finish())
+    }
+
+    pub(crate) fn write_main(&self, main: MainProcess) -> Result<(), Errno> {
+        let mut out = Encoder::new();
+        out.u32(main.pid).u64(main.start_time);
+        self.write(MAIN, &out.finish())
+    }
+
+    /// The record at the main process's end, before its leftovers are gone.
+    pub(crate) fn write_exit_pending(&self, record: &ExitRecord) -> Result<(), Errno> {
+        self.write_exit(EXIT_PENDING, record)
+    }
+
+    /// The record that stays.
+    pub(crate) fn write_exit_final(&self, record: &ExitRecord) -> Result<(), Errno> {
+        self.write_exit(EXIT_FINAL, record)
+    }
+
+    fn write_exit(&self, slot: Slot, record: &ExitRecord) -> Result<(), Errno> {
+        let mut out = Encoder::new();
+        record.encode(&mut out);
+        self.write(slot, &out.finish())
+    }
+
+    fn write(&self, slot: Slot, body: &[u8]) -> Result<(), Errno> {
+        assert!(body.len() + PREFIX <= slot.len, "every part's size is bounded by its slot");
+        let mut out = Encoder::new();
+        let len = u32::try_from(body.len()).expect("slots are far below 4 GiB");
+        out.u32(slot.magic).u32(len).u64(checksum(slot.magic, body)).raw(body);
+        write_all(&self.file, slot.offset, &out.finish())
+    }
+}
+
+impl AsFd for Owner {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl OwnerHeader {
+    fn encode(&self, out: &mut Encoder) {
+        let Self { token, boot_id, pid_namespace, pid, start_time, cgroup, protocol, socket_name } =
+            self;
+        out.raw(&token.0).raw(boot_id).u64(*pid_namespace).u32(*pid).u64(*start_time);
+        out.option(cgroup.as_ref(), |out, path| {
+            out.bytes(path);
+        });
+        out.u16(*protocol).bytes(socket_name);
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            token: Token(input.array("token")?),
+            boot_id: input.array("boot id")?,
+            pid_namespace: input.u64("pid namespace")?,
+            pid: input.u32("pid")?,
+            start_time: input.u64("start time")?,
+            cgroup: input.option("cgroup", |d| d.vec("cgroup"))?,
+            protocol: input.u16("protocol")?,
+            socket_name: input.vec("socket name")?,
+        })
+    }
+}
+
+impl StartedMark {
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { wall_ms: input.u64("wall clock")?, boottime_ms: input.u64("boot time")? })
+    }
+}
+
+impl MainProcess {
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { pid: input.u32("pid")?, start_time: input.u64("start time")? })
+    }
+}
+
+fn part(page: &[u8], slot: Slot) -> Option<Decoder<'_>> {
+    let start = usize::try_from(slot.offset).ok()?;
+    let bytes = page.get(start..start + slot.len)?;
+    let mut prefix = Decoder::new(bytes);
+    let magic = prefix.u32("magic").ok()?;
+    let len = prefix.u32("length").ok()? as usize;
+    let sum = prefix.u64("checksum").ok()?;
+    let body = prefix.raw(len, "part").ok()?;
+    (magic == slot.magic && sum == checksum(magic, body)).then(|| Decoder::new(body))
+}
+
+/// FNV-1a, 64 bits: it finds torn and stale bytes, which is all that is asked of it.
+fn checksum(magic: u32, body: &[u8]) -> u64 {
+    let seed = 0xcbf2_9ce4_8422_2325_u64 ^ u64::from(magic);
+    body.iter().fold(seed, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+fn write_all(file: &OwnedFd, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match rustix::io::pwrite(file, &bytes[written..], offset + written as u64) {
+            Ok(count) => written += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
