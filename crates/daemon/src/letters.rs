@@ -1,0 +1,252 @@
+//! What the HTTP thread asks of the loop thread, and what it is answered.
+//!
+//! ```text
+//!   http thread ── Letter{ask, request, reply} ──► Postbox (channel + eventfd) ──► loop thread
+//!        ▲                                                                             │
+//!        └────────────── oneshot: Result<Reply, ApiError>, after the commit ───────────┘
+//! ```
+//!
+//! Owns the words between the two threads. Never decides anything: asks are prepared and checked by
+//! the HTTP side as far as files and the store's past allow, and judged by the core.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use meanwhile_api::ApiError;
+use meanwhile_core::input::Until;
+use meanwhile_core::machine::{LaneView, TaskView};
+use meanwhile_core::spec::Placement;
+use meanwhile_core::{Actor, Answer, AttemptToken, RequestId, State, TaskId, TaskSpec, WaitId};
+use tokio::sync::oneshot;
+
+use crate::settings::Settings;
+
+/// One ask under way.
+#[derive(Debug)]
+pub struct Letter {
+    /// What is asked.
+    pub ask: Ask,
+    /// The id of a changing request: one that was seen before is answered as it was then.
+    pub request: Option<RequestId>,
+    /// Where the answer goes; gone when the client is.
+    pub reply: oneshot::Sender<Result<Reply, ApiError>>,
+}
+
+/// What can be asked of the loop.
+#[derive(Debug)]
+pub enum Ask {
+    /// Accept these, all or none. Ids are fresh; dependencies are ids of kept tasks or of the batch.
+    Submit(Vec<PreparedTask>),
+    /// End these.
+    Cancel { targets: Vec<TaskId>, by: Actor, cascade: bool },
+    /// Another attempt of an ended task. `env`: the caller's captured environment replaces one that
+    /// was deleted.
+    Retry { task: TaskId, by: Actor, env: Option<String> },
+    /// Stop it and count it as done or failed.
+    Complete { task: TaskId, by: Actor, failed: bool, message: String },
+    /// More running time.
+    Extend { task: TaskId, by: Actor, more: Duration },
+    /// Expire stale tasks; look again after tasks whose supervisor may be gone.
+    Prune,
+    /// Delete these ended tasks and their files; unfinished ones are left out.
+    Forget { tasks: Vec<TaskId> },
+    /// Answered when the wait is over. Ask it by [`Postbox::wait`], which also tells of a client
+    /// that vanished.
+    Wait { id: WaitId, wait: WaitFor },
+    /// The client of that wait is gone.
+    Hangup(WaitId),
+    /// How the scheduler sees these now (none: it has ended or is unknown).
+    Views(Vec<TaskId>),
+    /// Every lane with a task in it or a limit of its own.
+    Lanes,
+    /// New settings are in force from now on.
+    Configure(Box<Settings>),
+    /// A readiness check succeeded.
+    Ready { task: TaskId, token: AttemptToken, how: String },
+    /// Bytes for the task's held-open standard input or terminal.
+    Input { task: TaskId, bytes: Vec<u8>, close: bool },
+    /// Figures of the loop itself.
+    Status,
+    /// End the daemon; tasks go on, unless all are to be cancelled first.
+    Stop { cancel_all: bool, by: Actor },
+    /// From a helper thread of the loop: the remains of a lost attempt were looked after.
+    RemainsGone { task: TaskId, token: AttemptToken, emptied: bool },
+}
+
+/// What a blocked client waits for.
+#[derive(Clone, Debug)]
+pub struct WaitFor {
+    /// The task the client runs in.
+    pub inside: Option<TaskId>,
+    /// Kept tasks, ended ones too.
+    pub targets: Vec<TaskId>,
+    /// Answer at the first success.
+    pub any: bool,
+    /// The end, or readiness.
+    pub until: Until,
+    /// Answer (`timed_out`) after this long.
+    pub timeout: Option<Duration>,
+}
+
+/// A checked launch.
+#[derive(Debug)]
+pub struct PreparedTask {
+    /// Fresh random id.
+    pub id: TaskId,
+    /// Defaults applied, paths absolute, program found.
+    pub spec: Box<TaskSpec>,
+    /// Where it belongs.
+    pub placement: Box<Placement>,
+}
+
+/// What the loop answers, after everything it says is on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// The ids in the order asked; an old id where an idempotency key or request id was known.
+    Submitted(Vec<TaskId>),
+    /// What became of each target.
+    Changed(Vec<Change>),
+    /// A wait is over.
+    Waited(Answer),
+    /// In the order asked.
+    Views(Vec<Option<TaskView>>),
+    /// All lanes.
+    Lanes(Vec<LaneView>),
+    /// Figures of the loop.
+    Status(LoopStatus),
+    /// It is done.
+    Done,
+}
+
+/// One task of a changing request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which.
+    pub task: TaskId,
+    /// Its state when the request was applied.
+    pub before: State,
+    /// Whether anything was done; false when it had ended already.
+    pub acted: bool,
+}
+
+/// Figures of the loop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoopStatus {
+    /// Supervisors connected: with a task, and idle.
+    pub supervisors_busy: u32,
+    /// Supervisors waiting for the next task.
+    pub supervisors_idle: u32,
+    /// Unfinished tasks in memory.
+    pub unfinished: u32,
+    /// Turns, commits and events since the start.
+    pub turns: u64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Facts committed.
+    pub events: u64,
+    /// Why starts are held, if they are.
+    pub held: Option<String>,
+    /// Bytes of the write-ahead log.
+    pub wal_bytes: u64,
+}
+
+/// The HTTP thread's end: posts letters and wakes the loop.
+#[derive(Clone, Debug)]
+pub struct Postbox {
+    letters: mpsc::Sender<Letter>,
+    bell: Arc<Bell>,
+    /// Numbers the waits of all clones.
+    waits: Arc<AtomicU64>,
+}
+
+/// Tells the loop that a wait's client is gone, unless the wait was answered first.
+struct HangupGuard<'a> {
+    postbox: &'a Postbox,
+    id: Option<WaitId>,
+}
+
+impl Drop for HangupGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            let (reply, _nobody_listens) = oneshot::channel();
+            self.postbox.post(Letter { ask: Ask::Hangup(id), request: None, reply });
+        }
+    }
+}
+
+/// An eventfd: rung by whoever has posted something, heard by the loop's epoll.
+#[derive(Debug)]
+pub struct Bell(rustix::fd::OwnedFd);
+
+impl Bell {
+    /// A bell that nobody has rung.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn new() -> rustix::io::Result<Self> {
+        use rustix::event::{EventfdFlags, eventfd};
+        eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map(Self)
+    }
+
+    /// Wakes the loop. A full counter means that it has been rung already.
+    pub fn ring(&self) {
+        let _full_is_rung = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Silences it until it is rung again.
+    pub fn hush(&self) {
+        let mut count = [0; 8];
+        let _empty_is_silent = rustix::io::read(&self.0, &mut count);
+    }
+
+    /// For the loop's epoll.
+    #[must_use]
+    pub fn fd(&self) -> rustix::fd::BorrowedFd<'_> {
+        rustix::fd::AsFd::as_fd(&self.0)
+    }
+}
+
+impl Postbox {
+    /// The two ends. What bounds the channel is the number of connections the server serves.
+    #[must_use]
+    pub fn new(bell: Arc<Bell>) -> (Self, mpsc::Receiver<Letter>) {
+        let (letters, received) = mpsc::channel();
+        (Self { letters, bell, waits: Arc::default() }, received)
+    }
+
+    /// Posts an ask without waiting for its answer.
+    pub fn post(&self, letter: Letter) {
+        if self.letters.send(letter).is_ok() {
+            self.bell.ring();
+        }
+    }
+
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// What the loop answers; `Stopping` when the loop is gone.
+    pub async fn ask(&self, ask: Ask, request: Option<RequestId>) -> Result<Reply, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.post(Letter { ask, request, reply });
+        answer.await.unwrap_or_else(|_| {
+            Err(ApiError::new(meanwhile_api::ErrorCode::Stopping, "daemon is stopping")
+                .hint("try again: a new one is started when needed"))
+        })
+    }
+
+    /// Waits until `wait` is over. Dropping the future (its client vanished) tells the loop.
+    ///
+    /// # Errors
+    /// What the loop answers: an unknown task, a wait for oneself or an ancestor, a stopping daemon.
+    pub async fn wait(&self, wait: WaitFor) -> Result<Answer, ApiError> {
+        let id = WaitId(self.waits.fetch_add(1, Ordering::Relaxed));
+        let mut guard = HangupGuard { postbox: self, id: Some(id) };
+        let reply = self.ask(Ask::Wait { id, wait }, None).await;
+        guard.id = None;
+        match reply? {
+            Reply::Waited(answer) => Ok(answer),
+            other => unreachable!("a wait is answered by its end, not by {other:?}"),
+        }
+    }
+}
