@@ -1,2 +1,60 @@
-//! xtask.
-fn main() {}
+//! `cargo xtask`: what a maintainer types, and what CI runs.
+//!
+//! Owns the commands `test`, `tidy`, `gen`, `demo` and `picture`. It drives cargo and the built
+//! `meanwhile` binary from outside; it links none of the product's crates and never edits sources
+//! other than the generated files under `docs/`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool reports here")]
+
+mod cargo;
+mod demo;
+mod generate;
+mod picture;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+/// What every command returns: an error is one message for the person at the keyboard.
+pub(crate) type Outcome<T = ()> = Result<T, String>;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  test [--mode NAME]... [FILTER]   every test, as root and unprivileged, with and without cgroups
+  tidy                             the rules a compiler cannot check
+  gen [--check]                    rewrite docs/reference from the built binary
+  demo                             build, start a daemon, run a task in the background, show its end
+  picture                          redraw the README's terminal picture from the real program
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let outcome = match command {
+        "test" => test::main(rest),
+        "tidy" => tidy::main(),
+        "gen" => generate::main(rest),
+        "demo" => demo::main(),
+        "picture" => picture::main(),
+        // Started by cargo in place of each test binary, see `test::runner`.
+        test::RUNNER_COMMAND => test::run_in_mode(rest),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => Err(format!("unknown command `{other}`\n\n{USAGE}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask {command}: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

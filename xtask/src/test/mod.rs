@@ -1,0 +1,125 @@
+//! `cargo xtask test`: every test, in every mode this machine can offer, and an account of it.
+//!
+//! A test run is a list of modes (who runs the tests, what cgroups they get). Each mode is one run
+//! of the test binaries through `runner`, which puts itself into that mode and then becomes the
+//! test. A mode the machine cannot offer is reported with its reason; a tool the tests need and
+//! that is missing fails the command at once. Nothing is skipped silently.
+//!
+//! ```text
+//! main -> mode::all -> for each: tests::run -> cargo nextest / cargo test
+//!                                                -> runner (cgroup, uid, env) -> exec test binary
+//!      -> report::print (counts per mode and promise, leaks, what could not be tested and why)
+//! ```
+
+mod cgroup;
+mod leftovers;
+mod mode;
+mod report;
+mod results;
+mod runner;
+mod suite;
+
+use std::path::PathBuf;
+
+use crate::{Outcome, cargo};
+
+pub(crate) use runner::{RUNNER_COMMAND, run_in_mode};
+
+/// Programs the tests start. Rust's own tools are known to be there: we run.
+const NEEDED: [(&str, &str); 7] = [
+    ("cc", "building the bundled SQLite"),
+    ("sh", "tasks of the end-to-end tests"),
+    ("bash", "tasks of the end-to-end tests"),
+    ("setsid", "escapees of the cancel tests"),
+    ("nohup", "escapees of the cancel tests"),
+    ("env", "escapees of the cancel tests"),
+    ("python3", "tasks that need system calls a shell has not"),
+];
+
+/// Packages whose promises depend on cgroups: they run in every mode. The others are run once per
+/// user, because nothing they do can see a cgroup.
+const TOUCH_CGROUPS: [&str; 5] = [
+    "meanwhile-supervisor",
+    "meanwhile-host",
+    "meanwhile-daemon",
+    "meanwhile-testkit",
+    "meanwhile",
+];
+
+pub(crate) fn main(arguments: &[String]) -> Outcome {
+    let request = Request::parse(arguments)?;
+    let missing = missing_tools();
+    if !missing.is_empty() {
+        return Err(format!("missing tools; install them and run again:\n{}", missing.join("\n")));
+    }
+    let target = cargo::target_directory()?;
+    cargo::build_binary()?;
+    let engine = suite::Engine::find();
+    println!("test engine: {engine}");
+
+    let scratch = mode::Scratch::new()?;
+    let mut account = report::Account::default();
+    for mode in mode::all(&scratch) {
+        if !request.wants(&mode.name()) {
+            account.not_tested(&mode, "not asked for on the command line");
+            continue;
+        }
+        match &mode.available {
+            Err(reason) => account.not_tested(&mode, reason),
+            Ok(place) => {
+                println!("\n=== {} ===", mode.name());
+                let run = suite::Run {
+                    engine: &engine,
+                    target: &target,
+                    scratch: &scratch,
+                    filter: &request.filter,
+                    packages: if mode.covers_everything { &[] } else { &TOUCH_CGROUPS },
+                };
+                let outcome = run.start(&mode, place)?;
+                account.tested(&mode, outcome);
+            }
+        }
+    }
+    account.print(&target)
+}
+
+/// What was asked for on the command line.
+struct Request {
+    modes: Vec<String>,
+    filter: Vec<String>,
+}
+
+impl Request {
+    fn parse(arguments: &[String]) -> Outcome<Self> {
+        let mut request = Self { modes: Vec::new(), filter: Vec::new() };
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            if argument == "--mode" {
+                let known =
+                    "root/controllers root/cgroup root/off user/controllers user/cgroup user/off";
+                let name = rest.next().ok_or_else(|| format!("--mode wants one of {known}"))?;
+                if !known.split(' ').any(|mode| mode == name) {
+                    return Err(format!("no mode `{name}`; there are {known}"));
+                }
+                request.modes.push(name.clone());
+            } else {
+                request.filter.push(argument.clone());
+            }
+        }
+        Ok(request)
+    }
+
+    fn wants(&self, mode: &str) -> bool {
+        self.modes.is_empty() || self.modes.iter().any(|wanted| wanted == mode)
+    }
+}
+
+fn missing_tools() -> Vec<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    NEEDED
+        .iter()
+        .filter(|(name, _)| !directories.iter().any(|directory| directory.join(name).is_file()))
+        .map(|(name, purpose)| format!("  {name}: needed for {purpose}"))
+        .collect()
+}

@@ -1,0 +1,154 @@
+//! One run of the test binaries in one mode.
+//!
+//! Owns the call of `cargo nextest run` (preferred: a process per test, hung tests are ended and
+//! named) or, where nextest is not installed, of `cargo test`. Turns either's output into results.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use super::cgroup::Place;
+use super::leftovers;
+use super::mode::{Mode, Scratch};
+use super::results::{self, Verdict};
+use super::runner::RUNNER_COMMAND;
+use crate::{Outcome, cargo};
+
+/// Names of the variables that carry orders to `runner`.
+pub(super) mod orders {
+    pub(in crate::test) const SCRATCH: &str = "MEANWHILE_XTASK_SCRATCH";
+    pub(in crate::test) const ISOLATION: &str = "MEANWHILE_XTASK_ISOLATION";
+    pub(in crate::test) const CGROUP: &str = "MEANWHILE_XTASK_CGROUP";
+    pub(in crate::test) const UID: &str = "MEANWHILE_XTASK_UID";
+    pub(in crate::test) const NONCE: &str = "MEANWHILE_XTASK_NONCE";
+}
+
+/// What executes the tests.
+pub(super) enum Engine {
+    Nextest,
+    CargoTest,
+}
+
+impl Engine {
+    pub(super) fn find() -> Self {
+        let found = cargo::cargo()
+            .args(["nextest", "--version"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        if found { Self::Nextest } else { Self::CargoTest }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nextest => out.write_str("cargo nextest"),
+            Self::CargoTest => out.write_str(
+                "cargo test, because cargo-nextest is not installed. Every test runs all the same,\n\
+                 but those of one binary share a process and a hung test is not ended",
+            ),
+        }
+    }
+}
+
+/// What a run in one mode gave.
+pub(super) struct Ran {
+    pub(super) results: Vec<(String, Verdict)>,
+    /// Processes that outlived their test.
+    pub(super) leftovers: Vec<String>,
+    /// Set when the engine itself failed, for example because a test binary did not build.
+    pub(super) engine_failure: Option<String>,
+}
+
+/// A run, ready to start.
+pub(super) struct Run<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) target: &'a Path,
+    pub(super) scratch: &'a Scratch,
+    pub(super) filter: &'a [String],
+    /// Empty for the whole workspace.
+    pub(super) packages: &'a [&'a str],
+}
+
+impl Run<'_> {
+    pub(super) fn start(&self, mode: &Mode, place: &Place) -> Outcome<Result<Ran, String>> {
+        if let Err(reason) = self.scratch.reachable(mode, self.target) {
+            return Ok(Err(reason));
+        }
+        let directory = self.scratch.for_mode(mode)?;
+        let junit = self.target.join("nextest/ci/junit.xml");
+        let _ = std::fs::remove_file(&junit);
+
+        let mut command = cargo::cargo();
+        command.args(self.engine_arguments(&cargo::host_triple()?)?);
+        command
+            .env(orders::SCRATCH, &directory)
+            .env(orders::ISOLATION, mode.isolation.word())
+            .env(orders::CGROUP, place.base.clone().unwrap_or_default())
+            .env(orders::NONCE, &self.scratch.nonce)
+            .env(
+                orders::UID,
+                self.scratch.switch_to(mode.user).map_or_else(String::new, |uid| uid.to_string()),
+            );
+        let (success, text) = match self.engine {
+            Engine::Nextest => {
+                let status = command.status().map_err(|error| format!("cargo nextest: {error}"))?;
+                (status.success(), std::fs::read_to_string(&junit).unwrap_or_default())
+            }
+            Engine::CargoTest => {
+                let output = command
+                    .stderr(Stdio::inherit())
+                    .output()
+                    .map_err(|error| format!("cargo test: {error}"))?;
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                print!("{text}");
+                (output.status.success(), text)
+            }
+        };
+        let mut results = match self.engine {
+            Engine::Nextest => results::from_junit(&text),
+            Engine::CargoTest => results::from_libtest(&text),
+        };
+        results::note_untestable(&mut results, &directory.join("tmp"));
+        let any_failed = results.iter().any(|(_, verdict)| *verdict == Verdict::Failed);
+        let engine_failure = (!success && !any_failed)
+            .then(|| "the engine failed without naming a test (see above)".to_owned());
+        let leftovers = leftovers::find(place.base.as_deref(), &directory, &self.scratch.nonce);
+        Ok(Ok(Ran { results, leftovers, engine_failure }))
+    }
+
+    fn engine_arguments(&self, triple: &str) -> Outcome<Vec<OsString>> {
+        let xtask = own_executable()?;
+        // The array form of the setting survives blanks in the path.
+        let runner = format!(
+            "target.{triple}.runner=[{:?}, {RUNNER_COMMAND:?}]",
+            xtask.display().to_string()
+        );
+        let mut arguments: Vec<OsString> = match self.engine {
+            Engine::Nextest => ["nextest", "run", "--profile", "ci"].map(OsString::from).into(),
+            Engine::CargoTest => ["test", "--no-fail-fast"].map(OsString::from).into(),
+        };
+        arguments.extend(["--config".into(), runner.into()]);
+        if matches!(self.engine, Engine::Nextest) && !self.filter.is_empty() {
+            arguments.push("--no-tests=pass".into());
+        }
+        if self.packages.is_empty() {
+            arguments.push("--workspace".into());
+        }
+        for package in self.packages {
+            arguments.extend(["--package".into(), (*package).into()]);
+        }
+        arguments.extend(self.filter.iter().map(OsString::from));
+        Ok(arguments)
+    }
+}
+
+/// Our path as it was when we started: cargo may rebuild xtask while the suite runs.
+fn own_executable() -> Outcome<PathBuf> {
+    let path = std::env::current_exe().map_err(|error| format!("own executable: {error}"))?;
+    let text = path.to_string_lossy();
+    Ok(PathBuf::from(text.strip_suffix(" (deleted)").unwrap_or(&text)))
+}

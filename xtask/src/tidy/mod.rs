@@ -1,0 +1,5 @@
+//! tidy
+use crate::Outcome;
+pub(crate) fn main() -> Outcome {
+    Ok(())
+}
