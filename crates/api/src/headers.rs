@@ -1,0 +1,71 @@
+//! Header names of ours, and who the caller says it is.
+//!
+//! What it is for: what every request carries beside its body. What it owns: the names and the text form of a session
+//! claim. What it never does: believe a claim (the daemon asks the kernel about the peer first).
+
+use crate::query::{percent_decode, percent_encode};
+
+/// The protocol version of the client, an integer; replies carry the daemon's range as `MIN-MAX`.
+pub const PROTOCOL: &str = "meanwhile-protocol";
+
+/// The version of the client's program, so that an older daemon can hand over.
+pub const CLIENT_VERSION: &str = "meanwhile-client-version";
+
+/// The id of a changing request (see [`crate::RequestId`]). Without one, the request is not protected against being
+/// sent twice.
+pub const REQUEST_ID: &str = "meanwhile-request-id";
+
+/// The session the caller says it belongs to: `SOURCE:NAME`, the name percent-encoded (see [`SessionClaim`]).
+pub const SESSION: &str = "meanwhile-session";
+
+/// The last event seen, of Server-Sent Events.
+pub const LAST_EVENT_ID: &str = "last-event-id";
+
+/// The session a caller says it belongs to, and how it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionClaim {
+    /// How it knows: `explicit` (option or MEANWHILE_SESSION), or the agent that said so (`claude`, `codex`, ...).
+    pub source: String,
+    /// The session.
+    pub name: String,
+}
+
+impl SessionClaim {
+    /// The source of a claim by option or MEANWHILE_SESSION.
+    pub const EXPLICIT: &'static str = "explicit";
+
+    /// A claim by option or MEANWHILE_SESSION.
+    pub fn explicit(name: impl Into<String>) -> SessionClaim {
+        SessionClaim { source: SessionClaim::EXPLICIT.to_owned(), name: name.into() }
+    }
+
+    /// For the header.
+    pub fn to_header(&self) -> String {
+        format!("{}:{}", percent_encode(&self.source), percent_encode(&self.name))
+    }
+
+    /// From the header; `None` when it is malformed or a part is empty.
+    pub fn from_header(value: &str) -> Option<SessionClaim> {
+        let (source, name) = value.split_once(':')?;
+        let (source, name) = (percent_decode(source)?, percent_decode(name)?);
+        (!source.is_empty() && !name.is_empty()).then_some(SessionClaim { source, name })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_claim_survives_its_header() {
+        for name in ["user", "größe: mit Leerzeichen", "a:b%c\r\nx"] {
+            let claim = SessionClaim { source: "claude".to_owned(), name: name.to_owned() };
+            let header = claim.to_header();
+            assert!(header.bytes().all(|byte| byte.is_ascii_graphic()), "{header}");
+            assert_eq!(SessionClaim::from_header(&header), Some(claim));
+        }
+        for bad in ["", "user", ":user", "explicit:", "explicit:%ff"] {
+            assert_eq!(SessionClaim::from_header(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Protocol versions: which client and daemon understand each other.
+//!
+//! What it is for: client and daemon are often of different releases for a while (the binary was replaced, the daemon
+//! still runs). What it owns: the number, the range and the error. What it never does: replace a daemon.
+//!
+//! A client sends its newest version in `Meanwhile-Protocol`; a daemon answers every request with its range in the same
+//! header. Additions (a field, a route) keep the number; whatever an old reader would misunderstand raises it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ApiError, ErrorCode};
+
+/// The newest protocol version of this code.
+pub const PROTOCOL: u32 = 1;
+
+/// The versions this code understands.
+pub const SUPPORTED: ProtocolRange = ProtocolRange { min: 1, max: PROTOCOL };
+
+/// The version of this program.
+pub const PROGRAM: &str = env!("CARGO_PKG_VERSION");
+
+/// The protocol versions that somebody speaks, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProtocolRange {
+    /// The oldest.
+    pub min: u32,
+    /// The newest.
+    pub max: u32,
+}
+
+impl ProtocolRange {
+    /// Whether a version is in it.
+    pub fn contains(self, version: u32) -> bool {
+        (self.min..=self.max).contains(&version)
+    }
+}
+
+impl fmt::Display for ProtocolRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.min, self.max)
+    }
+}
+
+impl FromStr for ProtocolRange {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<ProtocolRange, ()> {
+        let (min, max) = text.split_once('-').ok_or(())?;
+        let (min, max) = (min.parse().map_err(|_| ())?, max.parse().map_err(|_| ())?);
+        if min > max { Err(()) } else { Ok(ProtocolRange { min, max }) }
+    }
+}
+
+/// The daemon's side: checks the client's header. An absent one means the newest (curl, simple programs).
+pub fn check_client(header: Option<&str>) -> Result<u32, ApiError> {
+    let Some(text) = header else { return Ok(PROTOCOL) };
+    let Ok(version) = text.trim().parse::<u32>() else {
+        let message = format!("header meanwhile-protocol cannot be `{text}` (an integer)");
+        return Err(ApiError::new(ErrorCode::BadRequest, message));
+    };
+    if SUPPORTED.contains(version) {
+        return Ok(version);
+    }
+    let message =
+        format!("client speaks protocol {version}, but this daemon ({PROGRAM}) speaks {SUPPORTED}");
+    let hint = if version > SUPPORTED.max {
+        "restart the daemon with the newer program: meanwhile daemon stop (tasks run on)"
+    } else {
+        "the client is too old for this daemon: use the program that started the daemon"
+    };
+    let error = ApiError::new(ErrorCode::Protocol, message).hint(hint);
+    Err(error.detail("min", SUPPORTED.min).detail("max", SUPPORTED.max))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_of_another_age_gets_an_error_that_says_what_to_do() {
+        assert_eq!(check_client(None), Ok(PROTOCOL));
+        assert_eq!(check_client(Some("1")), Ok(1));
+        let newer = check_client(Some("99")).unwrap_err();
+        assert_eq!(newer.code, ErrorCode::Protocol);
+        assert!(newer.hint[0].contains("daemon stop"), "{newer:?}");
+        assert!(check_client(Some("0")).unwrap_err().hint[0].contains("too old"));
+        assert_eq!(check_client(Some("x")).unwrap_err().code, ErrorCode::BadRequest);
+    }
+
+    #[test]
+    fn a_range_prints_and_parses() {
+        assert_eq!(SUPPORTED.to_string().parse(), Ok(SUPPORTED));
+        for bad in ["", "1", "2-1", "a-b"] {
+            assert!(bad.parse::<ProtocolRange>().is_err());
+        }
+    }
+}
