@@ -1,0 +1,53 @@
+//! What one transaction holds.
+
+use meanwhile_core::{Event, LaneName, RequestId, Wall};
+
+/// Everything one turn of the loop wants on disk: all of it, or none of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Batch<'a> {
+    /// The present by the wall clock; dates the saved replies.
+    pub now: Wall,
+    /// Facts, in order; each is appended to the log and folded into the tables.
+    pub events: &'a [Event],
+    /// Replies of changing requests, so that a resent request is answered and not done again.
+    pub replies: &'a [SavedReply<'a>],
+    /// The machine's present boot id, when it is to be remembered (once after a start).
+    pub boot_id: Option<&'a str>,
+    /// Lanes whose seats were decided upon. Empty where one daemon owns the store.
+    pub lanes: &'a [LaneCheck],
+}
+
+/// The reply of one changing request.
+#[derive(Clone, Copy, Debug)]
+pub struct SavedReply<'a> {
+    /// The request's random id.
+    pub request: &'a RequestId,
+    /// What the client is told; the store does not look into it.
+    pub reply: &'a [u8],
+}
+
+/// "I decided about this lane when it was at this epoch": the batch is refused if it no longer is,
+/// and else moves it on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneCheck {
+    /// Which lane.
+    pub lane: LaneName,
+    /// What [`crate::Store::lane_epoch`] answered before the decision.
+    pub epoch: u64,
+}
+
+/// What a commit did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Sequence number of the last event in the log after it. The events of the batch have the
+    /// numbers that end here, in order and without a gap.
+    pub last_seq: u64,
+}
+
+impl Committed {
+    /// Sequence number of the first event of a batch of `events`; none for a batch without any.
+    #[must_use]
+    pub fn first_seq(self, events: usize) -> Option<u64> {
+        (events > 0).then(|| self.last_seq + 1 - events as u64)
+    }
+}
