@@ -20,7 +20,8 @@ pub(crate) type Outcome<T = ()> = Result<T, String>;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test [--mode NAME]... [FILTER]   every test, as root and unprivileged, with and without cgroups
+  test [--plain] [--mode NAME]... [FILTER]
+                                   every test, as root and unprivileged, with and without cgroups
   tidy                             the rules a compiler cannot check
   gen [--check]                    rewrite docs/reference from the built binary
   demo                             build, start a daemon, run a task in the background, show its end

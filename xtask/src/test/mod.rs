@@ -54,7 +54,7 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
     }
     let target = cargo::target_directory()?;
     cargo::build_binary()?;
-    let engine = suite::Engine::find();
+    let engine = suite::Engine::find(request.plain);
     println!("test engine: {engine}");
 
     let scratch = mode::Scratch::new()?;
@@ -87,14 +87,18 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
 struct Request {
     modes: Vec<String>,
     filter: Vec<String>,
+    /// `cargo test` even where nextest is installed.
+    plain: bool,
 }
 
 impl Request {
     fn parse(arguments: &[String]) -> Outcome<Self> {
-        let mut request = Self { modes: Vec::new(), filter: Vec::new() };
+        let mut request = Self { modes: Vec::new(), filter: Vec::new(), plain: false };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
-            if argument == "--mode" {
+            if argument == "--plain" {
+                request.plain = true;
+            } else if argument == "--mode" {
                 let known =
                     "root/controllers root/cgroup root/off user/controllers user/cgroup user/off";
                 let name = rest.next().ok_or_else(|| format!("--mode wants one of {known}"))?;

@@ -49,17 +49,25 @@ fn attribute(head: &str, name: &str) -> Option<String> {
     )
 }
 
+/// What the runner prints before libtest's lines of each binary.
+pub(super) const BINARY: &str = "test binary: ";
+
 /// Reads libtest's lines: `test path::name ... ok`.
 pub(super) fn from_libtest(text: &str) -> Vec<(String, Verdict)> {
+    let mut binary = "";
     text.lines()
         .filter_map(|line| {
+            if let Some(name) = line.strip_prefix(BINARY) {
+                binary = name;
+                return None;
+            }
             let (name, end) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
             let verdict = match end {
                 "ok" => Verdict::Passed,
                 "FAILED" => Verdict::Failed,
                 _ => return None,
             };
-            Some((name.to_owned(), verdict))
+            Some((format!("{binary} {name}"), verdict))
         })
         .collect()
 }
@@ -102,8 +110,9 @@ mod tests {
 
     #[test]
     fn libtest_lines_are_read_with_their_verdicts() {
-        let text = "running 2 tests\ntest a::b ... ok\ntest c ... FAILED\n\ntest result: FAILED. 1";
-        let expected = [("a::b".to_owned(), Verdict::Passed), ("c".to_owned(), Verdict::Failed)];
+        let text = "test binary: core\nrunning 2 tests\ntest a::b ... ok\ntest c ... FAILED\n\ntest result: FAILED. 1";
+        let expected =
+            [("core a::b".to_owned(), Verdict::Passed), ("core c".to_owned(), Verdict::Failed)];
         assert_eq!(from_libtest(text), expected);
     }
 

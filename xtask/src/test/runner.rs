@@ -38,6 +38,9 @@ pub(crate) fn run_in_mode(arguments: &[String]) -> Outcome {
         let _ = std::fs::write(scratch.join(format!("r-{}.name", std::process::id())), name);
     }
 
+    if order(orders::ANNOUNCE).is_some() {
+        println!("{}{}", super::results::BINARY, binary_name(program));
+    }
     let mut command = Command::new(program);
     command.args(arguments).env_clear();
     for (name, value) in std::env::vars_os() {
@@ -61,4 +64,10 @@ pub(crate) fn run_in_mode(arguments: &[String]) -> Outcome {
         command.gid(uid).uid(uid);
     }
     Err(format!("cannot execute {program}: {}", command.exec()))
+}
+
+/// `meanwhile_host` for `.../deps/meanwhile_host-5c4238a66f7ddfe7`.
+fn binary_name(program: &str) -> &str {
+    let file = program.rsplit('/').next().unwrap_or(program);
+    file.rsplit_once('-').map_or(file, |(name, _)| name)
 }

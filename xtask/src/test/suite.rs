@@ -22,6 +22,8 @@ pub(super) mod orders {
     pub(in crate::test) const CGROUP: &str = "MEANWHILE_XTASK_CGROUP";
     pub(in crate::test) const UID: &str = "MEANWHILE_XTASK_UID";
     pub(in crate::test) const NONCE: &str = "MEANWHILE_XTASK_NONCE";
+    /// Set when the runner shall name each binary on stdout: libtest's own lines do not.
+    pub(in crate::test) const ANNOUNCE: &str = "MEANWHILE_XTASK_ANNOUNCE";
 }
 
 /// What executes the tests.
@@ -31,7 +33,11 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    pub(super) fn find() -> Self {
+    /// `plain` asks for `cargo test` even where nextest is installed.
+    pub(super) fn find(plain: bool) -> Self {
+        if plain {
+            return Self::CargoTest;
+        }
         let found = cargo::cargo()
             .args(["nextest", "--version"])
             .stdout(Stdio::null())
@@ -47,8 +53,9 @@ impl fmt::Display for Engine {
         match self {
             Self::Nextest => out.write_str("cargo nextest"),
             Self::CargoTest => out.write_str(
-                "cargo test, because cargo-nextest is not installed. Every test runs all the same,\n\
-                 but those of one binary share a process and a hung test is not ended",
+                "cargo test (cargo-nextest is not installed, or --plain was given).\n\
+                 NOTE: every test runs all the same, but those of one binary share a process, and\n\
+                 a hung test is not ended. For the full guarantee: cargo install cargo-nextest",
             ),
         }
     }
@@ -89,6 +96,7 @@ impl Run<'_> {
             .env(orders::ISOLATION, mode.isolation.word())
             .env(orders::CGROUP, place.base.clone().unwrap_or_default())
             .env(orders::NONCE, &self.scratch.nonce)
+            .env(orders::ANNOUNCE, if matches!(self.engine, Engine::CargoTest) { "1" } else { "" })
             .env(
                 orders::UID,
                 self.scratch.switch_to(mode.user).map_or_else(String::new, |uid| uid.to_string()),
