@@ -113,8 +113,7 @@ impl Cause {
 
 impl SpawnStage {
     /// Every stage, in the order they are passed.
-    pub const ALL: [Self; 5] =
-        [Self::Prepare, Self::Stdin, Self::Cwd, Self::Limits, Self::Exec];
+    pub const ALL: [Self; 5] = [Self::Prepare, Self::Stdin, Self::Cwd, Self::Limits, Self::Exec];
 
     /// The word on the wire and in the store.
     #[must_use]

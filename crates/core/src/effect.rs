@@ -8,8 +8,9 @@ use crate::state::State;
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Make the attempt's directory and owner file, lock it, hand it to a supervisor.
-    Start { task: TaskId, attempt: u32, token: AttemptToken },
+    /// Make the attempt's directory and owner file, lock it, hand it to a supervisor. `timeout` is
+    /// the running time allowed, extensions while queued included: it wins over the spec's.
+    Start { task: TaskId, attempt: u32, token: AttemptToken, timeout: Option<Duration> },
     /// Tell its supervisor to end it.
     Stop { task: TaskId, token: AttemptToken, why: StopWhy },
     /// Tell its supervisor the running time it now has.

@@ -17,7 +17,7 @@ pub struct Event {
     pub at: Wall,
     /// About which task.
     pub task: TaskId,
-    /// About which attempt, from 1.
+    /// About which attempt, from 1; 0 for `Forgotten`, which is about all of them.
     pub attempt: u32,
     /// What.
     pub fact: Fact,
@@ -27,14 +27,20 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// Accepted: `queued`, attempt 1. `order` is its place in its lane (lower starts first).
-    Submitted { spec: Box<TaskSpec>, placement: Box<Placement>, order: u64, not_before: Option<Due> },
+    Submitted {
+        spec: Box<TaskSpec>,
+        placement: Box<Placement>,
+        order: u64,
+        not_before: Option<Due>,
+    },
     /// Given a seat and a token: `starting`. Committed before anything is spawned.
     Starting { token: AttemptToken },
     /// Its main process runs: `running`. Times from the supervisor.
     Started { pid: u32, supervisor_pid: u32, deadline: Option<Wall> },
     /// It said that it is ready (`how`: the matching line or the port).
     Ready { how: String },
-    /// The running time allowed was changed; the deadline as it now is.
+    /// The running time allowed to this attempt was changed (also while it is queued); the deadline
+    /// as it now is, once it runs.
     Extended { timeout: Option<Duration>, deadline: Option<Wall>, by: Actor },
     /// Somebody asked for its end; it goes on until its supervisor says it is over.
     StopRequested { stop: Stop },
@@ -43,7 +49,18 @@ pub enum Fact {
     /// Its supervisor never ran it: the same attempt is `queued` again, at its old place.
     Requeued { crashes: u32 },
     /// A further attempt is `queued` (`attempt` of the event is its number).
-    Retried { order: u64, not_before: Option<Due>, by: Option<Actor> },
+    ///
+    /// The budget spent so far, this retry included, is part of the fact (0 and 0 when somebody
+    /// asked for it): `retries_used` of the policy's retries, `lost_retries` of those an idempotent
+    /// task gets when its supervisor or machine was lost. Infrastructure crashes, readiness, any
+    /// extension and the deadline belong to the attempt before and start anew.
+    Retried {
+        order: u64,
+        not_before: Option<Due>,
+        by: Option<Actor>,
+        retries_used: u32,
+        lost_retries: u32,
+    },
     /// Its processes, alive after `unkillable`, are gone at last: the seat is free.
     Emptied,
     /// Something came that cannot be: recorded, not applied.

@@ -1,5 +1,7 @@
 //! The machine: applies inputs to the scheduling state, one at a time.
 
+use std::time::Duration;
+
 use crate::config::Config;
 use crate::effect::Effect;
 use crate::event::{Event, Stop};
@@ -29,12 +31,25 @@ pub struct LoadedTask {
     pub attempt: u32,
     pub order: u64,
     pub created_at: Wall,
+    /// When its current attempt was queued: that of `Submitted` or of the last `Retried`.
+    pub queued_at: Wall,
     pub not_before: Option<Due>,
     /// Of the current attempt, once it was starting.
     pub token: Option<AttemptToken>,
     /// A stop that was asked for and has not been seen through.
     pub stop: Option<Stop>,
+    /// As the last `Requeued` said; 0 after `Retried`.
     pub crashes: u32,
+    /// As the last `Retried` said; 0 before the first.
+    pub retries_used: u32,
+    /// As the last `Retried` said; 0 before the first.
+    pub lost_retries: u32,
+    /// Running time allowed to the current attempt: as the last `Extended` of this attempt said,
+    /// else `spec.timing.timeout`.
+    pub timeout: Option<Duration>,
+    /// As the last `Started` or `Extended` of the current attempt said.
+    pub deadline: Option<Wall>,
+    /// A `Ready` came for the current attempt.
     pub ready: bool,
     /// Terminal, but its unkillable processes keep the seat.
     pub seat_kept: bool,
@@ -106,7 +121,13 @@ impl Core {
     }
 
     /// Applies one input. On a refusal nothing has changed.
-    pub fn apply(&mut self, _now: Now, _entropy: u64, _input: Input, _turn: &mut Turn) -> Result<(), Refusal> {
+    pub fn apply(
+        &mut self,
+        _now: Now,
+        _entropy: u64,
+        _input: Input,
+        _turn: &mut Turn,
+    ) -> Result<(), Refusal> {
         todo!()
     }
 

@@ -64,11 +64,9 @@ impl State {
     pub const fn is_active(self) -> bool {
         match self {
             Self::Starting | Self::Running | Self::InputRequired => true,
-            Self::Queued
-            | Self::Completed
-            | Self::Failed
-            | Self::Cancelled
-            | Self::Interrupted => false,
+            Self::Queued | Self::Completed | Self::Failed | Self::Cancelled | Self::Interrupted => {
+                false
+            }
         }
     }
 
