@@ -1,18 +1,22 @@
 //! What one transaction holds.
 
-use meanwhile_core::{Event, LaneName, RequestId, Wall};
+use meanwhile_core::{Event, LaneName, Now, RequestId};
+
+use crate::identity::Identity;
 
 /// Everything one turn of the loop wants on disk: all of it, or none of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Batch<'a> {
-    /// The present by the wall clock; dates the saved replies.
-    pub now: Wall,
+    /// The present: dates the saved replies, and re-dates delays when `here` is another boot.
+    pub now: Now,
     /// Facts, in order; each is appended to the log and folded into the tables.
     pub events: &'a [Event],
     /// Replies of changing requests, so that a resent request is answered and not done again.
     pub replies: &'a [SavedReply<'a>],
-    /// The machine's present boot id, when it is to be remembered (once after a start).
-    pub boot_id: Option<&'a str>,
+    /// Where this is, to be remembered: once after each start of the daemon, in the first batch.
+    /// When the boot is another one than the store remembers, every kept boot-time moment is moved
+    /// to this boot's clock in the same transaction.
+    pub here: Option<&'a Identity>,
     /// Lanes whose seats were decided upon. Empty where one daemon owns the store.
     pub lanes: &'a [LaneCheck],
 }

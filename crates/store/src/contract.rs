@@ -39,11 +39,7 @@ pub trait Store: Reader {
     /// # Errors
     /// `Full`, `Busy`, `Conflict`: nothing was kept and the handle is fine. `Io`: whether it was
     /// kept is unknown; [`Store::reopen`], then load everything anew. `Damaged`: as `Io`, and
-    /// reopening will refuse.
-    ///
-    /// # Panics
-    /// When a fact is about a task that the store does not have, or submits one that it has: the
-    /// core never lets that happen.
+    /// reopening will refuse. `Contradiction`: nothing was kept, and nothing will be: a bug.
     fn commit(&mut self, batch: &Batch<'_>) -> Result<Committed, StoreError>;
 
     /// Closes what is open and opens it again, after an `Io` error: a failed sync must not be tried
@@ -84,7 +80,7 @@ pub trait Store: Reader {
     /// never was. See the head of this file.
     fn lane_epoch(&mut self, lane: &LaneName) -> Result<u64, StoreError>;
 
-    /// What the store remembers about itself.
+    /// What the store remembers about itself, as of the last commit.
     fn meta(&self) -> Meta;
 
     /// Moves what was committed from the log of writes to its final place, as far as readers let it

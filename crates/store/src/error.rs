@@ -35,6 +35,10 @@ pub enum StoreError {
     Io { path: PathBuf, what: String },
     /// Another process held its lock for too long. Nothing was kept; trying again is fine.
     Busy { path: PathBuf },
+    /// The batch cannot be about this store: a fact about a task or attempt that it does not have, or
+    /// a task or idempotency key that it has already. Nothing was kept. Either a bug, or the rows
+    /// were changed behind our back.
+    Contradiction { path: PathBuf, what: String },
     /// Another host decided about this lane in the meantime. Nothing was kept; decide again.
     Conflict { lane: LaneName },
 }
@@ -76,6 +80,7 @@ impl StoreError {
             Self::Busy { path } => {
                 vec![format!("another process has {} locked: see fuser", path.display())]
             }
+            Self::Contradiction { .. } => vec!["meanwhile doctor checks the store".into()],
             Self::Conflict { .. } => vec!["try again".into()],
         }
     }
@@ -115,7 +120,8 @@ impl fmt::Display for StoreError {
             }
             Self::Foreign { path, recorded, here } => write!(
                 f,
-                "open the store {} of machine {} (pid namespace {}) on machine {} (pid namespace {})",
+                "open the store {}: it belongs to machine {} (pid namespace {}) and this is machine \
+                 {} (pid namespace {})",
                 path.display(),
                 recorded.machine,
                 recorded.pid_namespace,
@@ -128,6 +134,9 @@ impl fmt::Display for StoreError {
             Self::Io { path, what } => write!(f, "use the store {}: {what}", path.display()),
             Self::Busy { path } => {
                 write!(f, "lock the store {}: another process holds it", path.display())
+            }
+            Self::Contradiction { path, what } => {
+                write!(f, "write the store {}: {what}", path.display())
             }
             Self::Conflict { lane } => {
                 write!(f, "claim a seat of lane {lane}: another host changed the lane first")
