@@ -128,7 +128,7 @@ impl ErrorCode {
 pub struct ApiError {
     /// The stable kind.
     pub code: ErrorCode,
-    /// A lower-case fragment that names the object and what is wrong with it.
+    /// A lower-case fragment that fits after "failed to", names the object and says what is wrong with it.
     pub message: String,
     /// What to type or change next, one sentence each.
     #[serde(default)]

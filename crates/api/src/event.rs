@@ -81,10 +81,17 @@ impl Event {
     }
 }
 
+/// What a stream opens with: the number it starts after, so that a client that reconnects before it has seen any
+/// event misses none.
+pub fn sse_start(after: u64) -> String {
+    format!("id: {after}\n\n")
+}
+
 /// Takes events out of a stream of bytes that arrives in pieces.
 #[derive(Debug, Default)]
 pub struct SseReader {
     pending: Vec<u8>,
+    last_id: Option<u64>,
 }
 
 impl SseReader {
@@ -93,13 +100,22 @@ impl SseReader {
         self.pending.extend_from_slice(bytes);
     }
 
+    /// The newest `id:` seen: where to resume.
+    pub fn last_id(&self) -> Option<u64> {
+        self.last_id
+    }
+
     /// The next complete event; `None` when more bytes are needed. Data that is not an event is an error.
     pub fn next_event(&mut self) -> Option<Result<Event, serde_json::Error>> {
         loop {
             let end = self.pending.windows(2).position(|pair| pair == b"\n\n")?;
             let block: Vec<u8> = self.pending.drain(..end + 2).collect();
-            let lines = block.split(|byte| *byte == b'\n');
-            let data: Vec<&[u8]> = lines.filter_map(|line| line.strip_prefix(b"data:")).collect();
+            let lines = || block.split(|byte| *byte == b'\n');
+            for id in lines().filter_map(|line| line.strip_prefix(b"id:")) {
+                let number = std::str::from_utf8(id).ok().and_then(|id| id.trim().parse().ok());
+                self.last_id = number.or(self.last_id);
+            }
+            let data: Vec<&[u8]> = lines().filter_map(|line| line.strip_prefix(b"data:")).collect();
             if !data.is_empty() {
                 return Some(serde_json::from_slice(&data.join(&b'\n')));
             }
@@ -122,7 +138,8 @@ mod tests {
             attempt: Some(1),
             data: serde_json::json!({ "text": "two\n\nlines" }),
         };
-        let stream = format!("{}{SSE_COMMENT}{}", event(7).to_sse(), event(9).to_sse());
+        let (first, second) = (event(7).to_sse(), event(9).to_sse());
+        let stream = format!("{}{first}{SSE_COMMENT}{second}", sse_start(3));
         let mut reader = SseReader::default();
         let mut seen = Vec::new();
         for byte in stream.as_bytes() {
@@ -132,5 +149,14 @@ mod tests {
             }
         }
         assert_eq!(seen, [event(7), event(9)]);
+        assert_eq!(reader.last_id(), Some(9));
+    }
+
+    #[test]
+    fn a_stream_says_where_it_starts_before_anything_happens() {
+        let mut reader = SseReader::default();
+        reader.push(sse_start(3).as_bytes());
+        assert!(reader.next_event().is_none());
+        assert_eq!(reader.last_id(), Some(3));
     }
 }

@@ -29,7 +29,7 @@ pub trait Query: Sized {
         let value = Self::read(&mut reader)?;
         match reader.pairs.first() {
             None => Ok(value),
-            Some((key, _)) => Err(bad(format!("unknown query parameter `{key}`"))),
+            Some((key, _)) => Err(bad(format!("read query: unknown parameter `{key}`"))),
         }
     }
 }
@@ -87,7 +87,7 @@ impl QueryReader {
     fn new(query: &str) -> Result<QueryReader, ApiError> {
         let decode = |text: &str| {
             percent_decode(&text.replace('+', " ")).ok_or_else(|| {
-                bad(format!("query parameter `{text}` is not percent-encoded UTF-8"))
+                bad(format!("read query parameter `{text}`: not percent-encoded UTF-8"))
             })
         };
         let pair = |text: &str| {
@@ -108,7 +108,7 @@ impl QueryReader {
         let mut values = self.texts(key);
         match values.len() {
             0 | 1 => Ok(values.pop()),
-            _ => Err(bad(format!("query parameter `{key}` is given more than once"))),
+            _ => Err(bad(format!("read query parameter `{key}`: given more than once"))),
         }
     }
 
@@ -155,7 +155,8 @@ fn read_value<T>(
     text: &str,
     read: impl Fn(&str) -> Option<T>,
 ) -> Result<T, ApiError> {
-    read(text).ok_or_else(|| bad(format!("query parameter `{key}` cannot be `{text}` ({allowed})")))
+    read(text)
+        .ok_or_else(|| bad(format!("read query parameter `{key}`: cannot be `{text}` ({allowed})")))
 }
 
 /// Everything but letters, digits, `-`, `.`, `_` and `~` as `%XX` (RFC 3986, section 2.3).

@@ -317,13 +317,13 @@ pub fn find(method: &str, path: &str) -> Result<Found, ApiError> {
     if allowed.is_empty() {
         return Err(no_route(path));
     }
-    let message = format!("{method} is not possible on {path}");
+    let message = format!("use {method} on {path}");
     Err(ApiError::new(ErrorCode::WrongMethod, message)
         .hint(format!("use {}", allowed.join(" or "))))
 }
 
 fn no_route(path: &str) -> ApiError {
-    ApiError::new(ErrorCode::NoSuchRoute, format!("no such path: {path}"))
+    ApiError::new(ErrorCode::NoSuchRoute, format!("find the path {path}"))
         .hint("GET /v1/openapi.json lists them all")
 }
 

@@ -177,17 +177,20 @@ impl NewTask {
     pub fn work(&self) -> Result<Work<'_>, ApiError> {
         let usage = |message| ApiError::new(ErrorCode::Usage, message);
         match (&self.command[..], &self.shell) {
-            ([], None) => Err(usage("task has no command").hint("meanwhile run -- make test")),
+            ([], None) => {
+                Err(usage("launch a task without a command").hint("meanwhile run -- make test"))
+            }
             ([], Some(line)) if line.as_bytes().trim_ascii().is_empty() => {
-                Err(usage("shell line is empty")
+                Err(usage("launch a task with an empty shell line")
                     .hint("meanwhile run --shell 'make test | tee log'"))
             }
             ([], Some(line)) => Ok(Work::Shell(line)),
             ([program, ..], None) if program.is_empty() => {
-                Err(usage("name of the program is empty").hint("meanwhile run -- make test"))
+                Err(usage("launch a task with an empty program name")
+                    .hint("meanwhile run -- make test"))
             }
             (command, None) => Ok(Work::Command(command)),
-            (_, Some(_)) => Err(usage("task has both a command and a shell line")
+            (_, Some(_)) => Err(usage("launch a task with both a command and a shell line")
                 .hint("give either a command after `--`, or `--shell LINE`")),
         }
     }

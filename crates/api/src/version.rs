@@ -59,14 +59,13 @@ impl FromStr for ProtocolRange {
 pub fn check_client(header: Option<&str>) -> Result<u32, ApiError> {
     let Some(text) = header else { return Ok(PROTOCOL) };
     let Ok(version) = text.trim().parse::<u32>() else {
-        let message = format!("header meanwhile-protocol cannot be `{text}` (an integer)");
+        let message = format!("read header meanwhile-protocol: cannot be `{text}` (an integer)");
         return Err(ApiError::new(ErrorCode::BadRequest, message));
     };
     if SUPPORTED.contains(version) {
         return Ok(version);
     }
-    let message =
-        format!("client speaks protocol {version}, but this daemon ({PROGRAM}) speaks {SUPPORTED}");
+    let message = format!("talk protocol {version} with this daemon: {PROGRAM} speaks {SUPPORTED}");
     let hint = if version > SUPPORTED.max {
         "restart the daemon with the newer program: meanwhile daemon stop (tasks run on)"
     } else {
