@@ -213,9 +213,15 @@ impl TestHome {
         self.cli(line).ok()
     }
 
+    /// `meanwhile run --shell LINE`; answers the id.
+    #[track_caller]
+    pub fn launch_shell(&self, line: &str) -> String {
+        self.launch_shell_with::<&str>([], line)
+    }
+
     /// `meanwhile run OPTIONS --shell LINE`; answers the id.
     #[track_caller]
-    pub fn launch_shell<O: AsRef<OsStr>>(
+    pub fn launch_shell_with<O: AsRef<OsStr>>(
         &self,
         options: impl IntoIterator<Item = O>,
         line: &str,
