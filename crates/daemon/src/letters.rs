@@ -16,7 +16,7 @@ use std::time::Duration;
 use meanwhile_api::ApiError;
 use meanwhile_core::input::Until;
 use meanwhile_core::machine::{LaneView, TaskView};
-use meanwhile_core::spec::Placement;
+use meanwhile_core::spec::{Placement, Readiness};
 use meanwhile_core::{Actor, Answer, AttemptToken, RequestId, State, TaskId, TaskSpec, WaitId};
 use tokio::sync::oneshot;
 
@@ -249,4 +249,11 @@ impl Postbox {
             other => unreachable!("a wait is answered by its end, not by {other:?}"),
         }
     }
+}
+
+/// Starts readiness checks; the loop calls it when a task that has one runs. Success comes back as
+/// [`Ask::Ready`]; the check ends by itself when the attempt does.
+pub trait ReadinessWatch: Send {
+    /// Watches for the readiness of one attempt.
+    fn watch(&self, task: TaskId, attempt: u32, token: AttemptToken, readiness: Readiness);
 }

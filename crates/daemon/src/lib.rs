@@ -1,1 +1,16 @@
-//! Placeholder header; the crate's own header follows with its first code.
+//! The shell around the core: the process that keeps the promises.
+//!
+//! ```text
+//!   clients ──HTTP──► http thread ──letters──► loop thread ──► store (one transaction per turn)
+//!                        │ reads                   │ sockets
+//!                        ▼                         ▼
+//!                   store, logs               supervisors ──► tasks
+//! ```
+//!
+//! Owns: the loop ([`engine`]), the HTTP server, what both say to each other ([`letters`]), and how
+//! a daemon is started and found. Decides nothing about tasks: the core does.
+
+pub mod engine;
+pub mod letters;
+pub mod retention;
+pub mod settings;

@@ -1,0 +1,359 @@
+//! Letters of the HTTP thread: each becomes an input of the core, or a look at it.
+//!
+//! Owns what makes a resent request happen once: the reply of a changing request is kept with its
+//! commit, and a known request id or idempotency key is answered from there.
+
+use std::collections::HashMap;
+
+use meanwhile_api::ApiError;
+use meanwhile_core::input::{NewTask, Wait, WaitTarget};
+use meanwhile_core::{Actor, Input, Now, Refusal, RequestId, State, TaskId, Turn, WaitId};
+
+use super::refusals::{error, store_error};
+use super::{BlockedClient, Ending, Engine, PendingReply, Stopping, entropy};
+use crate::letters::{Ask, Change, Letter, PreparedTask, Reply, WaitFor};
+
+type Answer = Result<Reply, ApiError>;
+
+impl Engine {
+    /// Takes one letter. Its reply joins the turn's replies, which go out after the commit.
+    pub(super) fn take(
+        &mut self,
+        now: Now,
+        letter: Letter,
+        turn: &mut Turn,
+        replies: &mut Vec<PendingReply>,
+    ) -> Result<(), Ending> {
+        let Letter { ask, request, reply: to } = letter;
+        if let Some(request) = &request
+            && let Some(reply) = self.replied_before(request, replies)?
+        {
+            // Answered with the turn: the first answer may be in it and not yet on disk.
+            replies.push(PendingReply { to, reply, request: None });
+            return Ok(());
+        }
+        let reply = match ask {
+            Ask::Wait { id, wait } => {
+                self.wait(now, id, wait, to, turn);
+                return Ok(());
+            }
+            Ask::Stop { cancel_all, by } => {
+                self.stop(now, cancel_all, &by, PendingReply { to, reply: Ok(Reply::Done), request: None }, turn);
+                return Ok(());
+            }
+            Ask::Submit(tasks) => self.submit(now, tasks, turn),
+            Ask::Cancel { targets, by, cascade } => self.cancel(now, targets, by, cascade, turn),
+            Ask::Retry { task, by, env } => self.retry(now, task, by, env, turn),
+            Ask::Complete { task, by, failed, message } => {
+                let input = Input::Complete { task, by, failed, message };
+                self.change(now, task, input, turn)
+            }
+            Ask::Extend { task, by, more } => {
+                self.change(now, task, Input::Extend { task, by, more }, turn)
+            }
+            Ask::Prune => self.prune(now, turn),
+            Ask::Forget { tasks } => self.forget(now, tasks, turn),
+            other => Ok(self.look(now, other, turn)),
+        };
+        replies.push(PendingReply { to, reply, request });
+        Ok(())
+    }
+
+    /// Asks that refuse nothing.
+    fn look(&mut self, now: Now, ask: Ask, turn: &mut Turn) -> Reply {
+        match ask {
+            Ask::Views(ids) => return Reply::Views(self.core.views(&ids)),
+            Ask::Lanes => return Reply::Lanes(self.core.lanes()),
+            Ask::Status => return Reply::Status(self.status()),
+            Ask::Hangup(id) => {
+                self.waits.remove(&id);
+                self.apply(now, Input::WaitGone(id), turn);
+            }
+            Ask::Configure(settings) => {
+                self.apply(now, Input::Configure(Box::new(settings.core())), turn);
+                self.settings = std::sync::Arc::from(settings);
+            }
+            Ask::Ready { task, token, how } => {
+                self.apply(now, Input::Ready { task, token, how }, turn);
+            }
+            Ask::Input { task, bytes, close } => self.pass_input(task, bytes, close),
+            Ask::RemainsGone { task, token, emptied } => {
+                self.remains_gone(now, task, token, emptied, turn);
+            }
+            Ask::Submit(_)
+            | Ask::Cancel { .. }
+            | Ask::Retry { .. }
+            | Ask::Complete { .. }
+            | Ask::Extend { .. }
+            | Ask::Prune
+            | Ask::Forget { .. }
+            | Ask::Wait { .. }
+            | Ask::Stop { .. } => unreachable!("taken before"),
+        }
+        Reply::Done
+    }
+
+    /// The reply of a request that was seen before, in an earlier turn or in this one.
+    fn replied_before(
+        &mut self,
+        request: &RequestId,
+        replies: &[PendingReply],
+    ) -> Result<Option<Answer>, Ending> {
+        if let Some(same) = replies.iter().find(|r| r.request.as_ref() == Some(request)) {
+            return Ok(Some(same.reply.clone()));
+        }
+        let saved = self.store.reply(request).map_err(Ending::Store)?;
+        Ok(saved.and_then(|bytes| Reply::from_saved(&bytes)).map(Ok))
+    }
+
+    fn submit(&mut self, now: Now, tasks: Vec<PreparedTask>, turn: &mut Turn) -> Answer {
+        self.check_disk();
+        let (known, tasks) = self.known_keys(tasks, turn)?;
+        let mut ids = Vec::with_capacity(known.len());
+        let mut fresh = Vec::with_capacity(tasks.len());
+        let mut tasks = tasks.into_iter();
+        for known in known {
+            if let Some(id) = known {
+                ids.push(id);
+                continue;
+            }
+            let PreparedTask { id, spec, placement } =
+                tasks.next().expect("one entry for every task that is not known");
+            ids.push(id);
+            fresh.push(NewTask { id, spec, placement, ended_dependencies: Vec::new() });
+        }
+        self.fill_ended_dependencies(&mut fresh)?;
+        if !fresh.is_empty() {
+            let specs: Vec<_> =
+                fresh.iter().take(self.starter.room_for_specs()).map(|t| (t.id, t.spec.clone())).collect();
+            self.core
+                .apply(now, entropy(), Input::Submit(fresh), turn)
+                .map_err(|refusal| error(&refusal))?;
+            self.starter.keep_specs(specs);
+        }
+        Ok(Reply::Submitted(ids))
+    }
+
+    /// Replaces tasks whose idempotency key is known by the task that has it: per entry the old id,
+    /// or none where the next of the remaining tasks stands.
+    fn known_keys(
+        &mut self,
+        tasks: Vec<PreparedTask>,
+        turn: &Turn,
+    ) -> Result<(Vec<Option<TaskId>>, Vec<PreparedTask>), ApiError> {
+        use meanwhile_core::Fact;
+        let mut in_turn: HashMap<String, TaskId> = turn
+            .events
+            .iter()
+            .filter_map(|event| match &event.fact {
+                Fact::Submitted { spec, .. } => Some((spec.idempotency_key.clone()?, event.task)),
+                _ => None,
+            })
+            .collect();
+        let mut known = Vec::with_capacity(tasks.len());
+        let mut renamed: HashMap<TaskId, TaskId> = HashMap::new();
+        let mut left: Vec<PreparedTask> = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let old = match &task.spec.idempotency_key {
+                None => None,
+                Some(key) => match in_turn.get(key) {
+                    Some(id) => Some(*id),
+                    None => self.store.by_idempotency_key(key).map_err(|e| store_error(&e))?,
+                },
+            };
+            if let Some(old) = old {
+                renamed.insert(task.id, old);
+            } else {
+                if let Some(key) = &task.spec.idempotency_key {
+                    in_turn.insert(key.clone(), task.id);
+                }
+                left.push(task);
+            }
+            known.push(old);
+        }
+        if !renamed.is_empty() {
+            for dependency in left.iter_mut().flat_map(|t| &mut t.spec.after) {
+                dependency.task = *renamed.get(&dependency.task).unwrap_or(&dependency.task);
+            }
+        }
+        Ok((known, left))
+    }
+
+    /// Looks up the terminal states of dependencies that the core no longer has.
+    fn fill_ended_dependencies(&mut self, tasks: &mut [NewTask]) -> Result<(), ApiError> {
+        if tasks.iter().all(|t| t.spec.after.is_empty()) {
+            return Ok(());
+        }
+        let batch: std::collections::HashSet<TaskId> = tasks.iter().map(|t| t.id).collect();
+        for task in tasks.iter_mut() {
+            let gone: Vec<TaskId> = task
+                .spec
+                .after
+                .iter()
+                .map(|d| d.task)
+                .filter(|id| !batch.contains(id) && self.core.task(*id).is_none())
+                .collect();
+            let states = self.store.states(&gone).map_err(|e| store_error(&e))?;
+            task.ended_dependencies =
+                gone.into_iter().zip(states).filter_map(|(id, state)| Some((id, state?))).collect();
+        }
+        Ok(())
+    }
+
+    fn cancel(
+        &mut self,
+        now: Now,
+        targets: Vec<TaskId>,
+        by: Actor,
+        cascade: bool,
+        turn: &mut Turn,
+    ) -> Answer {
+        let changes = targets.iter().map(|id| self.change_of(*id)).collect::<Result<_, _>>()?;
+        self.core
+            .apply(now, entropy(), Input::Cancel { targets, by, cascade }, turn)
+            .map_err(|refusal| error(&refusal))?;
+        Ok(Reply::Changed(changes))
+    }
+
+    /// A change of one unfinished task; of an ended one the core says what it thinks.
+    fn change(&mut self, now: Now, task: TaskId, input: Input, turn: &mut Turn) -> Answer {
+        let change = self.change_of(task)?;
+        if change.before.is_terminal() {
+            return Err(error(&Refusal::AlreadyEnded { task, state: change.before }));
+        }
+        self.core.apply(now, entropy(), input, turn).map_err(|refusal| error(&refusal))?;
+        Ok(Reply::Changed(vec![change]))
+    }
+
+    fn retry(
+        &mut self,
+        now: Now,
+        task: TaskId,
+        by: Actor,
+        env: Option<String>,
+        turn: &mut Turn,
+    ) -> Answer {
+        self.check_disk();
+        let change = self.change_of(task)?;
+        if !change.before.is_terminal() {
+            return Err(error(&Refusal::NotEnded { task, state: change.before }));
+        }
+        let row = match self.core.task(task) {
+            Some(_) => None,
+            None => self.store.reopened(task).map_err(|e| store_error(&e))?.map(Box::new),
+        };
+        if let Some(hash) = env {
+            self.starter.replace_env(&self.home, task, &hash).map_err(|e| {
+                ApiError::new(meanwhile_api::ErrorCode::Store, format!("keep the environment: {e}"))
+            })?;
+        }
+        self.core
+            .apply(now, entropy(), Input::Retry { task, by, row }, turn)
+            .map_err(|refusal| error(&refusal))?;
+        Ok(Reply::Changed(vec![Change { acted: true, ..change }]))
+    }
+
+    fn change_of(&mut self, task: TaskId) -> Result<Change, ApiError> {
+        let state = self.state_of(task)?.ok_or_else(|| error(&Refusal::UnknownTask(task)))?;
+        Ok(Change { task, before: state, acted: !state.is_terminal() })
+    }
+
+    /// The state of a kept task, by the core while it is unfinished and by the store after.
+    fn state_of(&mut self, task: TaskId) -> Result<Option<State>, ApiError> {
+        if let Some(view) = self.core.task(task) {
+            return Ok(Some(view.state));
+        }
+        let states = self.store.states(&[task]).map_err(|e| store_error(&e))?;
+        Ok(states.into_iter().next().flatten())
+    }
+
+    fn prune(&mut self, now: Now, turn: &mut Turn) -> Answer {
+        let before = turn.events.len();
+        self.core.apply(now, entropy(), Input::Prune, turn).map_err(|refusal| error(&refusal))?;
+        let changes = turn.events[before..]
+            .iter()
+            .filter(|e| matches!(e.fact, meanwhile_core::Fact::Ended { .. }))
+            .map(|e| Change { task: e.task, before: State::Queued, acted: true })
+            .collect();
+        Ok(Reply::Changed(changes))
+    }
+
+    /// Deletes the ended ones among these.
+    pub(super) fn forget(&mut self, now: Now, tasks: Vec<TaskId>, turn: &mut Turn) -> Answer {
+        let states = self.store.states(&tasks).map_err(|e| store_error(&e))?;
+        let ended: Vec<(TaskId, State)> = tasks
+            .into_iter()
+            .zip(states)
+            .filter_map(|(id, state)| Some((id, state.filter(|s| s.is_terminal())?)))
+            .filter(|(id, _)| self.core.task(*id).is_none())
+            .collect();
+        let ids = ended.iter().map(|(id, _)| *id).collect();
+        self.core.apply(now, entropy(), Input::Forget(ids), turn).map_err(|r| error(&r))?;
+        let change = |(task, before)| Change { task, before, acted: true };
+        Ok(Reply::Changed(ended.into_iter().map(change).collect()))
+    }
+
+    fn wait(
+        &mut self,
+        now: Now,
+        id: WaitId,
+        wait: WaitFor,
+        to: tokio::sync::oneshot::Sender<Answer>,
+        turn: &mut Turn,
+    ) {
+        let WaitFor { inside, targets, any, until, timeout } = wait;
+        let prepared = targets
+            .into_iter()
+            .map(|task| {
+                let ended = match self.core.task(task) {
+                    Some(_) => None,
+                    None => {
+                        Some(self.state_of(task)?.ok_or_else(|| error(&Refusal::UnknownTask(task)))?)
+                    }
+                };
+                Ok(WaitTarget { task, ended })
+            })
+            .collect::<Result<Vec<_>, ApiError>>();
+        let applied = prepared.and_then(|targets| {
+            let client = timeout.map(|t| now.boot.after(t));
+            let wait = Wait { id, inside, targets, any, until };
+            self.core.apply(now, entropy(), Input::Wait(wait), turn).map_err(|r| error(&r))?;
+            Ok(client)
+        });
+        match applied {
+            Ok(until) => {
+                self.waits.insert(id, BlockedClient { to, until });
+            }
+            Err(refused) => {
+                let _gone = to.send(Err(refused));
+            }
+        }
+    }
+
+    fn stop(
+        &mut self,
+        now: Now,
+        cancel_all: bool,
+        by: &Actor,
+        reply: PendingReply,
+        turn: &mut Turn,
+    ) {
+        tracing::info!(cancel_all, by = by.to_text(), "asked to stop");
+        if cancel_all {
+            let targets = self.core.unfinished_ids();
+            let input = Input::Cancel { targets, by: by.clone(), cascade: true };
+            self.apply(now, input, turn);
+        }
+        self.stopping = Some(Stopping { after_all_ended: cancel_all, reply: Some(reply) });
+    }
+
+    fn status(&self) -> crate::letters::LoopStatus {
+        let (busy, idle) = self.fleet.counts();
+        crate::letters::LoopStatus {
+            supervisors_busy: busy,
+            supervisors_idle: idle,
+            unfinished: u32::try_from(self.core.unfinished()).unwrap_or(u32::MAX),
+            ..self.status.clone()
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The loop: one owner, one thread of decisions.
+//!
+//! ```text
+//!  loop { inputs = select(); for each { core.apply } ; core.settle ; commit (ONE transaction) ;
+//!         perform effects ; send replies }
+//! ```
+//!
+//! Owns the core, the store's writer and the supervisors. What it tells a client or a supervisor is on
+//! disk first. It is crash-only: when a commit cannot be made, it ends, and the next start recovers.
+
+mod asks;
+mod commit;
+mod fleet;
+mod hear;
+mod perform;
+mod recover;
+mod refusals;
+mod remains;
+mod select;
+mod start;
+mod verdict;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, mpsc};
+
+use meanwhile_api::ApiError;
+use meanwhile_core::{
+    AttemptToken, Boot, Core, Event, Input, Now, RequestId, TaskId, Turn, WaitId,
+};
+use meanwhile_host::clock;
+use meanwhile_host::home::Home;
+use meanwhile_store::{Store, StoreError};
+use tokio::sync::{oneshot, watch};
+
+use crate::letters::{Bell, Letter, LoopStatus, Postbox, ReadinessWatch, Reply};
+
+use crate::settings::Settings;
+use fleet::Fleet;
+use select::Selector;
+use start::Starter;
+
+/// Why the loop ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// It was asked to.
+    Stopped,
+    /// The store cannot be written: nothing more may be promised.
+    Store(StoreError),
+    /// The system refused something that the loop cannot go on without.
+    System(&'static str, std::io::Error),
+}
+
+/// What the loop is made of.
+pub struct Parts {
+    /// Where everything is.
+    pub home: Arc<Home>,
+    /// The writer's handle.
+    pub store: Box<dyn Store>,
+    /// The settings in force.
+    pub settings: Arc<Settings>,
+    /// Letters from the HTTP thread.
+    pub letters: mpsc::Receiver<Letter>,
+    /// For the loop's own helper threads.
+    pub postbox: Postbox,
+    /// Rung when there is a letter.
+    pub bell: Arc<Bell>,
+    /// Says how far the event log is committed.
+    pub committed: watch::Sender<u64>,
+    /// Starts readiness checks on the HTTP runtime.
+    pub readiness: Box<dyn ReadinessWatch>,
+    /// Makes supervisors and their start specs.
+    pub starter: Starter,
+}
+
+/// A reply that goes out after the commit.
+struct PendingReply {
+    to: oneshot::Sender<Result<Reply, ApiError>>,
+    reply: Result<Reply, ApiError>,
+    /// Kept with the commit, so that a resent request gets the same answer.
+    request: Option<RequestId>,
+}
+
+/// A client that blocks.
+struct BlockedClient {
+    to: oneshot::Sender<Result<Reply, ApiError>>,
+    /// When the wait's own time is up.
+    until: Option<Boot>,
+}
+
+/// The loop's state.
+pub struct Engine {
+    home: Arc<Home>,
+    store: Box<dyn Store>,
+    settings: Arc<Settings>,
+    core: Core,
+    fleet: Fleet,
+    starter: Starter,
+    selector: Selector,
+    letters: mpsc::Receiver<Letter>,
+    postbox: Postbox,
+    committed: watch::Sender<u64>,
+    readiness: Box<dyn ReadinessWatch>,
+    waits: HashMap<WaitId, BlockedClient>,
+    /// Facts that may ride along with the next commit.
+    deferred: Vec<Event>,
+    /// When deferred facts are committed for their own sake.
+    flush_at: Option<Boot>,
+    /// Inputs that follow from what was performed, applied in the next turn.
+    follow_ups: VecDeque<Input>,
+    /// Attempts whose supervisor is gone and whose remains are being looked after, with what is to be
+    /// reported then.
+    remains: HashMap<AttemptToken, remains::Remains>,
+    /// Attempts whose supervisor is connected and has said that it has them.
+    alive: HashSet<AttemptToken>,
+    /// Supervisors that are gone and not reaped yet.
+    zombies: Vec<std::os::fd::OwnedFd>,
+    /// Attempts whose lock is held by somebody that could not be reached yet.
+    unreached: Vec<recover::Unreached>,
+    /// Ask::Stop came: end after this turn, or with `cancel_all` once nothing is active.
+    stopping: Option<Stopping>,
+    status: LoopStatus,
+    /// Starts are held because the disk is full, since when the space is looked at again.
+    disk_check_at: Option<Boot>,
+    retention_at: Boot,
+}
+
+struct Stopping {
+    after_all_ended: bool,
+    reply: Option<PendingReply>,
+}
+
+impl Engine {
+    /// Loads what is unfinished and finds out what became of it.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub fn new(parts: Parts) -> Result<Self, Ending> {
+        let Parts {
+            home,
+            mut store,
+            settings,
+            letters,
+            postbox,
+            bell,
+            committed,
+            readiness,
+            starter,
+        } = parts;
+        let selector = Selector::new(bell).map_err(|e| Ending::System("make an epoll set", e))?;
+        let epoll = selector.share().map_err(|e| Ending::System("share the epoll set", e))?;
+        let now = clock::now();
+        let same_boot = store.meta().boot_id.as_deref() == Some(starter.boot_id());
+        let tasks = store.load_unfinished().map_err(Ending::Store)?;
+        let active = recover::active_attempts(&tasks);
+        let core = Core::load(settings.core(), tasks, same_boot, now);
+        committed.send_replace(store.last_seq().map_err(Ending::Store)?);
+        let mut engine = Self {
+            home,
+            store,
+            settings,
+            core,
+            fleet: Fleet::new(epoll, select::FIRST_MEMBER),
+            starter,
+            selector,
+            letters,
+            postbox,
+            committed,
+            readiness,
+            waits: HashMap::new(),
+            deferred: Vec::new(),
+            flush_at: None,
+            follow_ups: VecDeque::new(),
+            remains: HashMap::new(),
+            alive: HashSet::new(),
+            zombies: Vec::new(),
+            unreached: Vec::new(),
+            stopping: None,
+            status: LoopStatus::default(),
+            disk_check_at: None,
+            retention_at: now.boot,
+        };
+        engine.remember_boot(now)?;
+        engine.recover(active);
+        Ok(engine)
+    }
+
+    /// Runs until it is asked to stop.
+    ///
+    /// # Errors
+    /// See [`Ending`]; supervisors and tasks go on in any case.
+    pub fn run(mut self) -> Ending {
+        loop {
+            match self.turn() {
+                Ok(()) if self.may_end() => return self.end(),
+                Ok(()) => {}
+                Err(ending) => return ending,
+            }
+        }
+    }
+
+    /// One turn: select, apply, commit, perform, acknowledge.
+    fn turn(&mut self) -> Result<(), Ending> {
+        let wait_until = if self.follow_ups.is_empty() { self.next_due() } else { Some(Boot(0)) };
+        let ready = self
+            .selector
+            .wait(wait_until)
+            .map_err(|e| Ending::System("wait for events", e))?;
+        let now = clock::now();
+        let mut turn = Turn::default();
+        let mut replies = Vec::new();
+        for input in std::mem::take(&mut self.follow_ups) {
+            self.apply(now, input, &mut turn);
+        }
+        for key in ready.members {
+            self.hear(now, key, &mut turn);
+        }
+        if ready.letters {
+            while let Ok(letter) = self.letters.try_recv() {
+                self.take(now, letter, &mut turn, &mut replies)?;
+            }
+        }
+        self.timers(now, &mut turn)?;
+        self.core.settle(now, entropy(), &mut turn);
+        let Turn { events, effects } = turn;
+        self.commit(now, events, &replies)?;
+        for effect in effects {
+            self.perform(effect);
+        }
+        self.fleet.flush();
+        for PendingReply { to, reply, request: _ } in replies {
+            // A client that is gone asks again, under the same request id.
+            let _gone = to.send(reply);
+        }
+        self.status.turns += 1;
+        Ok(())
+    }
+
+    /// Applies an input nobody waits for an answer to. Refusals of those are bugs of the caller or news
+    /// that came too late; they are logged.
+    fn apply(&mut self, now: Now, input: Input, turn: &mut Turn) {
+        if let Err(refusal) = self.core.apply(now, entropy(), input, turn) {
+            tracing::warn!(?refusal, "an input of our own was refused");
+        }
+    }
+
+    /// Whatever is due by the clock.
+    fn timers(&mut self, now: Now, turn: &mut Turn) -> Result<(), Ending> {
+        if self.core.next_due().is_some_and(|due| due <= now.boot) {
+            self.apply(now, Input::Tick, turn);
+        }
+        let expired: Vec<WaitId> = self
+            .waits
+            .iter_mut()
+            .filter(|(_, client)| client.until.is_some_and(|until| until <= now.boot))
+            .map(|(id, client)| {
+                client.until = None;
+                *id
+            })
+            .collect();
+        for id in expired {
+            self.apply(now, Input::WaitTimedOut(id), turn);
+        }
+        self.reach_again(now, turn);
+        self.watch_disk(now, turn);
+        self.retain(now, turn)
+    }
+
+    /// The next moment by which something must be done though nothing happens. None while idle.
+    fn next_due(&self) -> Option<Boot> {
+        let waits = self.waits.values().filter_map(|client| client.until).min();
+        let unreached = self.unreached.iter().map(|u| u.again_at).min();
+        [
+            self.core.next_due(),
+            waits,
+            self.flush_at,
+            unreached,
+            self.disk_check_at,
+            self.retention_due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn may_end(&self) -> bool {
+        match &self.stopping {
+            None => false,
+            Some(Stopping { after_all_ended: false, .. }) => true,
+            Some(Stopping { after_all_ended: true, .. }) => self.core.unfinished() == 0,
+        }
+    }
+
+    /// Tells the supervisors that this end is meant, and whoever asked that it is done.
+    fn end(mut self) -> Ending {
+        use meanwhile_supervisor::wire::ToSupervisor;
+        if let Err(ending) = self.commit(clock::now(), Vec::new(), &[]) {
+            return ending;
+        }
+        self.fleet.tell_all(&ToSupervisor::DaemonStopping);
+        self.fleet.flush();
+        if let Some(Stopping { reply: Some(reply), .. }) = self.stopping.take() {
+            let _gone = reply.to.send(reply.reply);
+        }
+        Ending::Stopped
+    }
+
+    /// The attempt an unfinished task is at, by the core.
+    fn attempt_of(&self, task: TaskId) -> Option<(u32, AttemptToken)> {
+        let view = self.core.task(task)?;
+        Some((view.attempt, view.token?))
+    }
+}
+
+/// Fresh bits for one input.
+fn entropy() -> u64 {
+    getrandom::u64().expect("the kernel's random source works once the system is up")
+}

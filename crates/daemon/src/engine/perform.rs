@@ -1,0 +1,141 @@
+//! Effects, done after the commit that they follow from.
+//!
+//! Owns their order and what an effect that fails turns into: an input of the next turn, never a
+//! silent loss.
+
+use std::time::Duration;
+
+use meanwhile_core::input::Report;
+use meanwhile_core::{Boot, Effect, Input, Now, TaskId, TaskSpec, Turn};
+use meanwhile_core::StopWhy;
+use meanwhile_store::Retention;
+use meanwhile_supervisor::wire::{self, ToSupervisor, Token};
+
+use super::fleet::Job;
+use super::{Ending, Engine};
+use crate::letters::Reply;
+
+/// How often ended tasks are looked through for those past their time.
+const RETENTION_EVERY: Duration = Duration::from_secs(3600);
+/// Tasks forgotten per turn, so that no turn takes long.
+const FORGET_AT_ONCE: usize = 200;
+
+impl Engine {
+    /// Does one thing.
+    pub(super) fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Start { task, attempt, token, timeout } => {
+                self.start(Job { task, attempt, token }, timeout);
+            }
+            Effect::Stop { task, token, why } => {
+                let grace = self.spec(task).map_or(meanwhile_core::limits::GRACE, |s| s.timing.grace);
+                let why = match why {
+                    StopWhy::Cancelled => wire::StopWhy::Cancel,
+                    StopWhy::Reported => wire::StopWhy::Reported,
+                };
+                let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+                let stop = ToSupervisor::Stop { token: Token(token.0), why, grace_ms };
+                if !self.fleet.tell(token, &stop) {
+                    tracing::info!(%task, "its supervisor is told to stop once it is reached");
+                }
+            }
+            Effect::SetTimeout { task: _, token, timeout } => {
+                let timeout_ms = timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX));
+                self.fleet.tell(token, &ToSupervisor::Extend { token: Token(token.0), timeout_ms });
+            }
+            Effect::Recorded { task: _, token } => {
+                self.fleet.tell(token, &ToSupervisor::Recorded { token: Token(token.0) });
+                let stays = self.starter.take_stays(token);
+                self.fleet.release(token, stays);
+            }
+            Effect::CheckReady { task, token } => self.check_ready(task, token),
+            Effect::Answer { wait, answer } => {
+                if let Some(client) = self.waits.remove(&wait) {
+                    let _gone = client.to.send(Ok(Reply::Waited(answer)));
+                }
+            }
+            Effect::Dropped { task } => self.starter.drop_spec(task),
+            Effect::DeleteFiles { task } => crate::retention::delete_files(&self.home, task),
+        }
+    }
+
+    fn check_ready(&mut self, task: TaskId, token: meanwhile_core::AttemptToken) {
+        let Some(readiness) = self.spec(task).and_then(|s| s.ready.clone()) else { return };
+        let Some((attempt, _)) = self.attempt_of(task) else { return };
+        self.readiness.watch(task, attempt, token, readiness);
+    }
+
+    /// The launch parameters of a task, from memory or from the store.
+    pub(super) fn spec(&mut self, task: TaskId) -> Option<std::sync::Arc<TaskSpec>> {
+        if let Some(spec) = self.starter.spec(task) {
+            return Some(spec);
+        }
+        match self.store.spec(task) {
+            Ok(spec) => spec.map(std::sync::Arc::new),
+            Err(error) => {
+                tracing::error!(%error, %task, "its launch parameters cannot be read");
+                None
+            }
+        }
+    }
+
+    /// Bytes for a held-open standard input.
+    pub(super) fn pass_input(&mut self, task: TaskId, bytes: Vec<u8>, close: bool) {
+        let Some((_, token)) = self.attempt_of(task) else { return };
+        let wire_token = Token(token.0);
+        if !bytes.is_empty() {
+            self.fleet.tell(token, &ToSupervisor::Input { token: wire_token, bytes });
+        }
+        if close {
+            self.fleet.tell(token, &ToSupervisor::CloseInput { token: wire_token });
+        }
+    }
+
+    /// When ended tasks are looked through next; nothing is due while nothing could be past its time.
+    pub(super) fn retention_due(&self) -> Option<Boot> {
+        self.retention_enabled().then_some(self.retention_at)
+    }
+
+    fn retention_enabled(&self) -> bool {
+        self.settings.retention_age().is_some() || self.settings.retention_bytes().is_some()
+    }
+
+    /// Forgets what is past its time.
+    pub(super) fn retain(&mut self, now: Now, turn: &mut Turn) -> Result<(), Ending> {
+        if !self.retention_enabled() || self.retention_at > now.boot {
+            return Ok(());
+        }
+        let policy = Retention {
+            now: now.wall,
+            age: self.settings.retention_age(),
+            bytes: self.settings.retention_bytes(),
+            at_most: FORGET_AT_ONCE,
+        };
+        let expired = self.store.expired(&policy).map_err(Ending::Store)?;
+        let more = expired.len() == FORGET_AT_ONCE;
+        self.retention_at = now.boot.after(if more { Duration::ZERO } else { RETENTION_EVERY });
+        if !expired.is_empty() {
+            tracing::info!(tasks = expired.len(), "past their time: deleted");
+            if let Err(error) = self.forget(now, expired, turn) {
+                tracing::error!(%error, "retention");
+            }
+        }
+        if let Ok(checkpoint) = self.store.checkpoint() {
+            self.status.wal_bytes = checkpoint.wal_bytes;
+            if checkpoint.too_long() {
+                tracing::warn!(
+                    wal_bytes = checkpoint.wal_bytes,
+                    "a reader holds a transaction open: the write-ahead log cannot be rewound"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// A start that could not be prepared: the core hears of it as of any failed start.
+    pub(super) fn cannot_prepare(&mut self, job: Job, errno: i32, what: String) {
+        use meanwhile_core::cause::SpawnStage;
+        let report = Report::SpawnFailed { stage: SpawnStage::Prepare, errno, what };
+        self.follow_ups.push_back(Input::Report { task: job.task, token: job.token, report });
+    }
+}

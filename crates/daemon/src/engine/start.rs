@@ -1,0 +1,352 @@
+//! From "this attempt has a seat" to a start message with a locked owner file in it.
+//!
+//! Owns what a start is made of: launch parameters (few in memory, the rest in the store), captured
+//! environments, the cgroup's path, supervisors to hand it to. Never decides that something starts.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meanwhile_core::spec::{Command, EnvProfile, Stdin};
+use meanwhile_core::{AttemptToken, TaskId, TaskSpec};
+use meanwhile_host::cgroup::Subtree;
+use meanwhile_host::dir::Dir;
+use meanwhile_host::env_store::EnvStore;
+use meanwhile_host::environment::{self, Environment, Profile, Recipe, TaskVariables};
+use meanwhile_host::home::{Home, HomePaths};
+use meanwhile_host::spawn_supervisor::{SupervisorStarter, socket_name};
+use meanwhile_supervisor::owner::{Owner, OwnerHeader};
+use meanwhile_supervisor::wire::{self, Init, PtySize, Rlimit, StartSpec, ToSupervisor, Token};
+
+use super::Engine;
+use super::fleet::{Job, MemberKey, Who};
+
+/// Launch parameters kept in memory: enough for a burst of starts, the store has the rest.
+const SPECS_KEPT: usize = 256;
+/// How long a supervisor without a task stays for the next one, in milliseconds.
+const IDLE_MS: u32 = 10_000;
+/// Tasks after which a supervisor is replaced, so that what it may have leaked is given back.
+const MAX_TASKS: u32 = 1_000;
+/// In a task's directory: the name of the environment that a later retry brought.
+const ENV_NAME: &str = "env";
+
+/// What starts are made of.
+#[derive(Debug)]
+pub struct Starter {
+    inputs: StarterInputs,
+    envs: EnvStore,
+    run_dir: Dir,
+    specs: HashMap<TaskId, Arc<TaskSpec>>,
+    /// The environment used last: a batch shares one.
+    last_env: Option<(String, Arc<Environment>)>,
+    /// Starts handed to a supervisor that had been idle (it may just be leaving), with their timeout.
+    reused: HashMap<AttemptToken, Option<Duration>>,
+    /// Starts handed to a supervisor made for them, until they settle.
+    fresh: HashSet<AttemptToken>,
+    /// Attempts whose supervisor stays with what they left behind.
+    staying: HashSet<AttemptToken>,
+}
+
+/// What a starter is told once.
+#[derive(Debug)]
+pub struct StarterInputs {
+    /// Where everything is.
+    pub paths: HomePaths,
+    /// Makes supervisor processes; what it borrows lives as long as the daemon's process.
+    pub spawner: SupervisorStarter<'static>,
+    /// Where tasks get a cgroup of their own, if anywhere.
+    pub cgroups: Option<Subtree>,
+    /// This boot, as text and as bytes.
+    pub boot_id: String,
+    /// See `boot_id`.
+    pub boot_id_bytes: [u8; 16],
+    /// Inode of the pid namespace.
+    pub pid_namespace: u64,
+    /// What supervisors are told when they are met; each gets its own socket name.
+    pub init: Init,
+    /// The path of our executable, for `MEANWHILE_BIN`.
+    pub bin: Vec<u8>,
+}
+
+impl Starter {
+    /// A starter with nothing in memory.
+    #[must_use]
+    pub fn new(inputs: StarterInputs, envs: EnvStore, run_dir: Dir) -> Self {
+        Self {
+            inputs,
+            envs,
+            run_dir,
+            specs: HashMap::new(),
+            last_env: None,
+            reused: HashMap::new(),
+            fresh: HashSet::new(),
+            staying: HashSet::new(),
+        }
+    }
+
+    pub(super) fn boot_id(&self) -> &str {
+        &self.inputs.boot_id
+    }
+
+    pub(super) fn boot_id_bytes(&self) -> &[u8; 16] {
+        &self.inputs.boot_id_bytes
+    }
+
+    pub(super) fn run_dir(&self) -> &Dir {
+        &self.run_dir
+    }
+
+    /// The first message to a supervisor that listens under this name.
+    pub(super) fn init(&self, socket_name: &str) -> ToSupervisor {
+        let init = Init { socket_name: socket_name.into(), ..self.inputs.init.clone() };
+        ToSupervisor::Init(Init { idle_ms: IDLE_MS, max_tasks: MAX_TASKS, ..init })
+    }
+
+    /// How many more launch parameters may be kept.
+    pub(super) fn room_for_specs(&self) -> usize {
+        SPECS_KEPT.saturating_sub(self.specs.len())
+    }
+
+    pub(super) fn keep_specs(&mut self, specs: Vec<(TaskId, Box<TaskSpec>)>) {
+        self.specs.extend(specs.into_iter().map(|(id, spec)| (id, Arc::from(spec))));
+    }
+
+    pub(super) fn spec(&self, task: TaskId) -> Option<Arc<TaskSpec>> {
+        self.specs.get(&task).cloned()
+    }
+
+    pub(super) fn drop_spec(&mut self, task: TaskId) {
+        self.specs.remove(&task);
+    }
+
+    /// Whether the attempt was handed to a supervisor that had been idle before.
+    pub(super) fn was_reused(&self, token: AttemptToken) -> bool {
+        self.reused.contains_key(&token)
+    }
+
+    pub(super) fn is_fresh(&self, token: AttemptToken) -> bool {
+        self.fresh.contains(&token)
+    }
+
+    /// The attempt's start is no longer in question.
+    pub(super) fn settled(&mut self, token: AttemptToken) {
+        self.reused.remove(&token);
+        self.fresh.remove(&token);
+    }
+
+    /// Its supervisor stays with what the task left behind and takes no other task.
+    pub(super) fn stays(&mut self, token: AttemptToken) {
+        self.staying.insert(token);
+    }
+
+    pub(super) fn take_stays(&mut self, token: AttemptToken) -> bool {
+        self.staying.remove(&token)
+    }
+
+    /// From its next attempt on, a task gets this captured environment.
+    pub(super) fn replace_env(&self, home: &Home, task: TaskId, hash: &str) -> io::Result<()> {
+        use std::io::Write;
+        let dir = home
+            .state
+            .subdir("tasks")
+            .and_then(|tasks| tasks.subdir(&task.to_string()))
+            .map_err(|e| io::Error::other(e.to_string()))?;
+        dir.remove_file(ENV_NAME)?;
+        let mut file = dir.create_new_file(ENV_NAME)?;
+        file.write_all(hash.as_bytes())?;
+        file.sync_data()
+    }
+
+    /// Environments that none of these needs are deleted.
+    pub(super) fn keep_only_envs(&self, needed: &HashSet<String>) -> io::Result<()> {
+        self.envs.keep_only(|hash| needed.contains(&hash.to_string()))
+    }
+
+    fn environment(&mut self, job: Job, spec: &TaskSpec) -> io::Result<Vec<Vec<u8>>> {
+        // Only a task that somebody tried again can have another environment than at its launch.
+        let later = if job.attempt > 1 { later_env(&self.inputs.paths, job.task)? } else { None };
+        let hash = later.or_else(|| spec.env.captured.clone());
+        let captured = match hash {
+            None => Arc::new(Environment::new()),
+            Some(hash) => match &self.last_env {
+                Some((last, env)) if *last == hash => Arc::clone(env),
+                Some(_) | None => {
+                    let parsed = hash.parse().map_err(|_| {
+                        io::Error::new(io::ErrorKind::InvalidData, "no environment has that name")
+                    })?;
+                    let env = Arc::new(self.envs.get(parsed)?);
+                    self.last_env = Some((hash, Arc::clone(&env)));
+                    env
+                }
+            },
+        };
+        let tmpdir = self.inputs.paths.attempt_tmp(job.task, job.attempt);
+        let home = self.inputs.paths.explicit.then(|| bytes(&self.inputs.paths.state));
+        let profile = match spec.env.profile {
+            EnvProfile::Agent => Profile::Agent,
+            EnvProfile::Ci => Profile::Ci,
+            EnvProfile::Inherit => Profile::Inherit,
+        };
+        let recipe = Recipe {
+            captured: &captured,
+            profile,
+            keep: &spec.env.keep,
+            explicit: &spec.env.set,
+            identity: TaskVariables {
+                task: job.task,
+                attempt: job.attempt,
+                bin: &self.inputs.bin,
+                home: home.as_deref(),
+                tmpdir: Some(&bytes(&tmpdir)),
+            },
+        };
+        Ok(environment::task_environment(&recipe).entries())
+    }
+
+    /// Everything a supervisor must know.
+    fn start_spec(
+        &mut self,
+        job: Job,
+        spec: &TaskSpec,
+        timeout: Option<Duration>,
+        log_cap: u64,
+    ) -> io::Result<StartSpec> {
+        let argv = match &spec.command {
+            Command::Argv(argv) => argv.clone(),
+            Command::Shell(line) => vec![b"/bin/sh".to_vec(), b"-c".to_vec(), line.clone()],
+        };
+        let task = wire::TaskId(job.task.to_ascii());
+        let mut start =
+            StartSpec::new(Token(job.token.0), task, job.attempt, argv, spec.cwd.clone());
+        start.env = self.environment(job, spec)?;
+        start.umask = spec.process.umask;
+        let limit = |&(resource, soft, hard): &(u32, u64, u64)| Rlimit { resource, soft, hard };
+        start.rlimits = spec.process.rlimits.iter().map(limit).collect();
+        start.stdin = match &spec.stdin {
+            Stdin::Null => wire::Stdin::Null,
+            Stdin::File(path) => wire::Stdin::Path(path.clone()),
+            Stdin::Spooled => {
+                let path = self.inputs.paths.state.join("stdin").join(job.task.to_string());
+                wire::Stdin::Spool(bytes(&path))
+            }
+        };
+        start.pty = spec.pty.map(|(cols, rows)| PtySize { cols, rows });
+        start.timeout_ms = timeout.map(millis);
+        start.idle_timeout_ms = spec.timing.idle_timeout.map(millis);
+        start.grace_ms = millis(spec.timing.grace);
+        start.log_cap = spec.limits.max_log.unwrap_or(log_cap);
+        start.cgroup = self.inputs.cgroups.as_ref().map(|c| bytes(&c.task(job.task, job.attempt)));
+        start.memory_max = spec.limits.memory;
+        start.pids_max = spec.limits.pids;
+        start.cpus = spec.limits.cpus;
+        start.nice = spec.limits.nice;
+        start.tmpdir = Some(bytes(&self.inputs.paths.attempt_tmp(job.task, job.attempt)));
+        start.keep_tmp = spec.keep_tmp;
+        start.keep_leaked = spec.keep_leaked;
+        start.hold_stdin = spec.pty.is_some();
+        Ok(start)
+    }
+}
+
+impl Engine {
+    /// Hands an attempt to a supervisor: an idle one, else a new one.
+    pub(super) fn start(&mut self, job: Job, timeout: Option<Duration>) {
+        let idle = self.fleet.take_idle();
+        if let Err((errno, what)) = self.try_start(job, timeout, idle) {
+            tracing::error!(task = %job.task, errno, what, "a start could not be prepared");
+            self.cannot_prepare(job, errno, what);
+        }
+    }
+
+    /// Hands an attempt that an idle supervisor did not take to a new one.
+    pub(super) fn start_fresh(&mut self, job: Job) {
+        let timeout = self.starter.reused.remove(&job.token).flatten();
+        if let Err((errno, what)) = self.try_start(job, timeout, None) {
+            self.cannot_prepare(job, errno, what);
+        }
+    }
+
+    fn try_start(
+        &mut self,
+        job: Job,
+        timeout: Option<Duration>,
+        idle: Option<MemberKey>,
+    ) -> Result<(), (i32, String)> {
+        let io_error = |what: &'static str| {
+            move |e: io::Error| (e.raw_os_error().unwrap_or(0), format!("{what}: {e}"))
+        };
+        let spec = self.spec(job.task).ok_or((0, "its launch parameters are gone".to_owned()))?;
+        let start = self
+            .starter
+            .start_spec(job, &spec, timeout, self.settings.log_cap)
+            .map_err(io_error("read its environment"))?;
+        let dir = self
+            .home
+            .attempt(job.task, job.attempt)
+            .map_err(|e| (0, format!("make its directory: {e}")))?;
+        let key = match idle {
+            Some(key) => key,
+            None => self.new_supervisor().map_err(io_error("start a supervisor"))?,
+        };
+        let who = self.fleet.who(key).expect("it was just given or made");
+        let header = OwnerHeader {
+            token: Token(job.token.0),
+            boot_id: self.starter.inputs.boot_id_bytes,
+            pid_namespace: self.starter.inputs.pid_namespace,
+            pid: who.pid,
+            start_time: who.start_time,
+            cgroup: start.cgroup.clone(),
+            protocol: who.protocol,
+            socket_name: who.socket_name.clone(),
+        };
+        let owner = Owner::create(&dir, &header)
+            .map_err(|errno| (errno.raw_os_error(), format!("claim its owner file: {errno}")))?;
+        let dir = dir.as_fd().try_clone_to_owned().map_err(io_error("share its directory"))?;
+        self.fleet
+            .start(key, job, &start, owner.into_fd(), dir)
+            .map_err(|error| (0, error.to_string()))?;
+        if idle.is_some() {
+            self.starter.reused.insert(job.token, timeout);
+        } else {
+            self.starter.fresh.insert(job.token);
+        }
+        self.starter.drop_spec(job.task);
+        Ok(())
+    }
+
+    fn new_supervisor(&mut self) -> io::Result<MemberKey> {
+        let started = self.starter.inputs.spawner.start()?;
+        let name = socket_name(started.identity);
+        let who = Who {
+            pid: started.identity.pid,
+            start_time: started.identity.start_time,
+            socket_name: name.clone().into_bytes(),
+            protocol: wire::PROTOCOL,
+        };
+        let init = self.starter.init(&name);
+        self.fleet
+            .add(started.socket, who, Some(started.pidfd), &init)
+            .map_err(|e| io::Error::other(e.to_string()))
+    }
+}
+
+/// The environment a task was given when somebody tried it again.
+fn later_env(paths: &HomePaths, task: TaskId) -> io::Result<Option<String>> {
+    let path = paths.state.join("tasks").join(task.to_string()).join(ENV_NAME);
+    match std::fs::read_to_string(path) {
+        Ok(hash) => Ok(Some(hash)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn bytes(path: &std::path::Path) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt;
+    path.as_os_str().as_bytes().to_vec()
+}

@@ -1,0 +1,118 @@
+//! What became of an attempt, read from its owner file: the file is the truth, messages are hints.
+//!
+//! | lock | file says                | verdict                                            |
+//! |------|--------------------------|----------------------------------------------------|
+//! | held | anything                 | a supervisor lives (or a start is in flight to one) |
+//! | free | an exit record           | it ended so                                        |
+//! | free | not started              | it never ran                                       |
+//! | free | started, this boot       | it ran; its supervisor is gone: lost               |
+//! | free | started, another boot    | the machine was restarted under it                 |
+//!
+//! Never invents an end, never changes anything.
+
+use meanwhile_core::AttemptToken;
+use meanwhile_host::home::Home;
+use meanwhile_supervisor::exit::{ExitRecord, TreeState};
+use meanwhile_supervisor::owner::{Lock, Owner, OwnerHeader, OwnerView};
+use rustix::io::Errno;
+
+use super::fleet::Job;
+
+/// What the owner file of an attempt says.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Somebody holds the lock: who, by the header.
+    Held(Option<OwnerHeader>),
+    /// Nothing of it was ever executed.
+    NeverRan,
+    /// It ended. Leftovers may live if the record was written before they were looked after.
+    Ended { record: Box<ExitRecord>, leftovers: bool, view: Box<OwnerView> },
+    /// It ran, and nobody saw its end.
+    Lost(Box<OwnerView>),
+    /// It ran, and the machine was restarted since.
+    Rebooted,
+}
+
+/// Reads it.
+///
+/// # Errors
+/// When the home cannot be read: then nothing is known, and nothing may be concluded.
+pub fn verdict(home: &Home, boot_id: &[u8; 16], job: Job) -> Result<Verdict, String> {
+    let path = home.paths.attempt(job.task, job.attempt);
+    match std::fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Verdict::NeverRan),
+        Ok(_) | Err(_) => {}
+    }
+    let dir = home
+        .existing_attempt(job.task, job.attempt)
+        .ok_or_else(|| format!("open {}: it is not there or not private", path.display()))?;
+    let owner = match Owner::open(&dir) {
+        Ok(owner) => owner,
+        Err(Errno::NOENT) => return Ok(Verdict::NeverRan),
+        Err(errno) => return Err(format!("open the owner file of {}: {errno}", job.task)),
+    };
+    let fail = |errno| format!("read the owner file of {}: {errno}", job.task);
+    let lock = owner.try_lock().map_err(fail)?;
+    let view = owner.read().map_err(fail)?;
+    Ok(judge(lock, view, boot_id, job.token))
+}
+
+fn judge(lock: Lock, view: OwnerView, boot_id: &[u8; 16], token: AttemptToken) -> Verdict {
+    if lock == Lock::Held {
+        return Verdict::Held(view.header);
+    }
+    // A header of another token is what an earlier start of the same attempt left; this one never came
+    // as far as claiming the file.
+    let Some(header) = view.header.as_ref().filter(|h| h.token.0 == token.0) else {
+        return Verdict::NeverRan;
+    };
+    let same_boot = header.boot_id == *boot_id;
+    if let Some(record) = view.exit.clone().filter(|r| r.token.0 == token.0) {
+        let leftovers = same_boot && record.tree == TreeState::Pending;
+        return Verdict::Ended { record: Box::new(record), leftovers, view: Box::new(view) };
+    }
+    match (view.started, same_boot) {
+        (None, _) => Verdict::NeverRan,
+        (Some(_), true) => Verdict::Lost(Box::new(view)),
+        (Some(_), false) => Verdict::Rebooted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meanwhile_supervisor::owner::StartedMark;
+    use meanwhile_supervisor::wire::Token;
+
+    const BOOT: [u8; 16] = [1; 16];
+    const TOKEN: AttemptToken = AttemptToken([9; 16]);
+
+    fn view(boot: u8, token: u8, started: bool) -> OwnerView {
+        OwnerView {
+            header: Some(OwnerHeader {
+                token: Token([token; 16]),
+                boot_id: [boot; 16],
+                pid_namespace: 1,
+                pid: 1,
+                start_time: 1,
+                cgroup: None,
+                protocol: 1,
+                socket_name: Vec::new(),
+            }),
+            started: started.then_some(StartedMark { wall_ms: 1, boottime_ms: 1 }),
+            main: None,
+            exit: None,
+        }
+    }
+
+    #[test]
+    fn without_an_exit_record_no_end_is_invented() {
+        let check = |lock, view| judge(lock, view, &BOOT, TOKEN);
+        assert!(matches!(check(Lock::Held, view(1, 9, true)), Verdict::Held(Some(_))));
+        assert!(matches!(check(Lock::Taken, view(1, 9, false)), Verdict::NeverRan));
+        assert!(matches!(check(Lock::Taken, view(2, 9, false)), Verdict::NeverRan));
+        assert!(matches!(check(Lock::Taken, view(1, 9, true)), Verdict::Lost(_)));
+        assert!(matches!(check(Lock::Taken, view(2, 9, true)), Verdict::Rebooted));
+        assert!(matches!(check(Lock::Taken, view(1, 8, true)), Verdict::NeverRan), "another token");
+    }
+}
