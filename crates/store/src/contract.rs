@@ -62,9 +62,6 @@ pub trait Store: Reader {
     /// The saved reply of a request, for 24 h after it was committed.
     fn reply(&mut self, request: &RequestId) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Running times of the latest `n` successes of the same command, newest first.
-    fn history(&mut self, command: CommandKey, n: usize) -> Result<Vec<Duration>, StoreError>;
-
     /// Ended tasks that may be forgotten now, the longest ended first: those past the age, and as
     /// many more as it takes to come under the bytes. Never one whose seat is kept or that an
     /// unfinished task is to run after.
@@ -87,9 +84,6 @@ pub trait Store: Reader {
     /// be, and says how long that log is. To be called when idle; commits do it by themselves often
     /// enough to keep the log short.
     fn checkpoint(&mut self) -> Result<Checkpoint, StoreError>;
-
-    /// Looks through all of the store for contradictions (slow: `doctor`). Empty is sound.
-    fn integrity(&mut self) -> Result<Vec<String>, StoreError>;
 }
 
 /// Reads what is committed. Cheap to open, in any process, whether a writer lives or not. Every
@@ -130,8 +124,15 @@ pub trait Reader: Send {
         filter: &EventFilter,
     ) -> Result<Vec<EventRecord>, StoreError>;
 
+    /// Running times of the latest `n` successes of the same command, newest first. Read by whoever
+    /// checks a submission, before the loop sees it.
+    fn history(&mut self, command: CommandKey, n: usize) -> Result<Vec<Duration>, StoreError>;
+
     /// Sequence number of the newest event; 0 for none.
     fn last_seq(&mut self) -> Result<u64, StoreError>;
+
+    /// Looks through all of the store for contradictions (slow: `doctor`). Empty is sound.
+    fn integrity(&mut self) -> Result<Vec<String>, StoreError>;
 }
 
 /// What may be forgotten.
