@@ -28,6 +28,9 @@ pub const MAX_BACKOFF: Duration = Duration::from_secs(3600);
 pub const DEFAULT_BACKOFF: Duration = Duration::from_secs(1);
 /// Most retries one may ask for: beyond it the task is broken, not unlucky.
 pub const MAX_RETRIES: u32 = 100;
+/// Attempts that an idempotent task gets after its supervisor or machine was lost, besides the
+/// retries asked for: more often than that it is not bad luck.
+pub const LOST_RETRIES: u32 = 2;
 /// `prune` cancels what has been queued for longer.
 pub const STALE_QUEUED: Duration = Duration::from_secs(24 * 3600);
 /// Starts that took their supervisor down before a task is called poison.

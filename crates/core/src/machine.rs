@@ -1,15 +1,54 @@
 //! The machine: applies inputs to the scheduling state, one at a time.
+//!
+//! ```text
+//!   apply(input) ─► decide ─► emit(fact) ─► evolve(fact) ─► rows, queues, seats
+//!                     │             └► Turn::events              │ dependents that cannot start
+//!                     └► Turn::effects   ◄─────── decide ◄───────┘
+//!   settle() ─► moments passed ─► seats wanted back ─► starts
+//! ```
+//!
+//! Owns: the words of the interface and the way of an input. Each rule is in the file named after it
+//! below `machine/`; the state of tasks changes in `machine/evolve.rs` alone. Waits, the lending of
+//! seats, held starts and settings are not facts: they are gone with the process.
 
+mod evolve;
+mod extend;
+mod invariants;
+mod lane;
+mod lend;
+mod load;
+mod names;
+mod promote;
+mod report;
+mod retry;
+mod row;
+mod stop;
+mod submit;
+#[cfg(test)]
+mod tests;
+mod token;
+mod wait;
+mod why;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::cause::Cause;
 use crate::config::Config;
 use crate::effect::Effect;
-use crate::event::{Event, Stop};
-use crate::id::{AttemptToken, LaneName, TaskId};
-use crate::input::{Input, Refusal};
+use crate::event::{End, Event, Fact, Stop};
+use crate::id::{AttemptToken, LaneName, SessionId, TaskId, WaitId};
+use crate::input::{Input, Refusal, ReopenedTask};
 use crate::spec::{Placement, TaskSpec};
 use crate::state::State;
 use crate::time::{Boot, Due, Now, Wall};
+
+use lane::Lane;
+use lend::Blocked;
+use names::Names;
+use retry::Again;
+use row::Row;
+use wait::Waiting;
 
 /// What one turn of the loop yields: facts to commit in one transaction, then things to do.
 #[must_use]
@@ -104,51 +143,228 @@ pub struct TaskView {
 
 /// The scheduling state of every unfinished task.
 #[derive(Debug)]
-pub struct Core {}
+pub struct Core {
+    config: Config,
+    /// Unfinished tasks, and ended ones whose seat is kept.
+    rows: BTreeMap<TaskId, Row>,
+    lanes: Names<LaneName, Lane>,
+    sessions: Names<SessionId, Session>,
+    /// Unfinished tasks below each ancestor, at any depth.
+    descendants: BTreeMap<TaskId, BTreeSet<TaskId>>,
+    /// Queued tasks that wait for each target.
+    dependents: BTreeMap<TaskId, BTreeSet<TaskId>>,
+    /// When queued tasks become eligible.
+    due: BTreeSet<(Boot, TaskId)>,
+    queued: u32,
+    starting: u32,
+    next_order: u64,
+    next_seat: u64,
+    /// Lanes in which something changed since they were last looked at.
+    dirty: BTreeSet<u32>,
+    /// Lanes with an offer, by its order.
+    startable: BTreeSet<(u64, u32)>,
+    /// Dependents, with the target that ended otherwise than they asked: to be failed before the
+    /// input is done with.
+    doomed: VecDeque<(TaskId, TaskId)>,
+    waits: BTreeMap<WaitId, Waiting>,
+    waiters: BTreeMap<TaskId, Vec<WaitId>>,
+    blocked: BTreeMap<TaskId, Blocked>,
+    /// On whose seat a borrower sits.
+    lender_of: BTreeMap<TaskId, TaskId>,
+    next_return: u64,
+    /// Why nothing may start.
+    held: Option<String>,
+    archive: Archive,
+}
+
+/// What is counted per session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Session {
+    /// Rows in memory that name it.
+    rows: u32,
+    /// Unfinished tasks that count against the limit of descendants.
+    live: u32,
+}
+
+/// Tasks that have no row, from which `Retried` makes one again. Live it holds only the task that is
+/// being reopened; a replay keeps them all.
+#[derive(Debug, Default)]
+struct Archive {
+    keep: bool,
+    tasks: BTreeMap<TaskId, ReopenedTask>,
+}
 
 impl Core {
     /// An empty machine.
     #[must_use]
-    pub fn new(_config: Config) -> Self {
-        todo!()
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            rows: BTreeMap::new(),
+            lanes: Names::new(),
+            sessions: Names::new(),
+            descendants: BTreeMap::new(),
+            dependents: BTreeMap::new(),
+            due: BTreeSet::new(),
+            queued: 0,
+            starting: 0,
+            next_order: 1,
+            next_seat: 0,
+            dirty: BTreeSet::new(),
+            startable: BTreeSet::new(),
+            doomed: VecDeque::new(),
+            waits: BTreeMap::new(),
+            waiters: BTreeMap::new(),
+            blocked: BTreeMap::new(),
+            lender_of: BTreeMap::new(),
+            next_return: 0,
+            held: None,
+            archive: Archive::default(),
+        }
     }
 
-    /// The machine as the store remembers it. Active attempts stay as they are until an
-    /// [`Input::Found`] says what became of each. `same_boot`: whether boot-time moments still hold.
-    #[must_use]
-    pub fn load(_config: Config, _tasks: Vec<LoadedTask>, _same_boot: bool, _now: Now) -> Self {
-        todo!()
-    }
-
-    /// Applies one input. On a refusal nothing has changed.
+    /// Applies one input. On a refusal nothing has changed. `entropy` is for inputs that will need
+    /// some; tokens are made in [`Core::settle`].
+    ///
+    /// # Errors
+    /// The rule that forbids it. A task that the core does not have is `UnknownTask`: whether it has
+    /// ended or never was is for the store to say.
     pub fn apply(
         &mut self,
-        _now: Now,
+        now: Now,
         _entropy: u64,
-        _input: Input,
-        _turn: &mut Turn,
+        input: Input,
+        turn: &mut Turn,
     ) -> Result<(), Refusal> {
-        todo!()
+        match input {
+            Input::Submit(batch) => self.submit(now, batch, turn)?,
+            Input::Cancel { targets, by, cascade } => {
+                self.cancel(now, &targets, &by, cascade, turn);
+            }
+            Input::Retry { task, by, row } => self.retry(now, task, by, row, turn)?,
+            Input::Complete { task, by, failed, message } => {
+                self.complete(now, task, Stop::Report { by, failed, message }, turn)?;
+            }
+            Input::Extend { task, by, more } => self.extend(now, task, by, more, turn)?,
+            Input::Prune => self.prune(now, turn),
+            Input::Forget(tasks) => self.forget(now, tasks, turn),
+            Input::Wait(wait) => self.wait(wait, turn)?,
+            Input::WaitGone(id) => self.wait_gone(id),
+            Input::WaitTimedOut(id) => self.wait_timed_out(id, turn),
+            Input::Report { task, token, report } => self.report(now, task, token, report, turn),
+            Input::Found { task, token, found } => self.found(now, task, token, found, turn),
+            Input::Configure(config) => self.configure(*config),
+            Input::HoldStarts { reason } => self.held = reason,
+            Input::Ready { task, token, how } => self.became_ready(now, task, token, how, turn),
+            Input::Tick => {}
+        }
+        self.fail_doomed(now, turn);
+        Ok(())
     }
 
-    /// Restores the invariants after the inputs of a turn: promotes what is ready, arms timers.
-    pub fn settle(&mut self, _now: Now, _entropy: u64, _turn: &mut Turn) {
-        todo!()
+    /// Restores the invariants after the inputs of a turn: promotes what is ready, hands back lent
+    /// seats and gives the answers that waited for them.
+    pub fn settle(&mut self, now: Now, entropy: u64, turn: &mut Turn) {
+        self.fail_doomed(now, turn);
+        self.promote(now, entropy, turn);
     }
 
     /// When `Input::Tick` is due next, if nothing else happens.
     #[must_use]
     pub fn next_due(&self) -> Option<Boot> {
-        todo!()
+        self.due.first().map(|(at, _)| *at)
     }
 
+    /// The settings obeyed now.
     #[must_use]
-    pub fn task(&self, _id: TaskId) -> Option<TaskView> {
-        todo!()
+    pub const fn config(&self) -> &Config {
+        &self.config
     }
 
-    #[must_use]
-    pub fn lanes(&self) -> Vec<LaneView> {
-        todo!()
+    /// Makes a fact true and writes it down. One that the transition table refuses is written down
+    /// as refused, and the answer is `false`.
+    fn emit(&mut self, now: Now, turn: &mut Turn, task: TaskId, fact: Fact) -> bool {
+        let here = self.rows.get(&task).map(|row| row.attempt);
+        let attempt = here.or_else(|| self.archive.tasks.get(&task).map(|t| t.attempt));
+        let attempt = match fact {
+            Fact::Submitted { .. } => 1,
+            Fact::Forgotten => 0,
+            Fact::Retried { .. } => attempt.map_or(1, |a| a.saturating_add(1)),
+            Fact::Starting { .. }
+            | Fact::Started { .. }
+            | Fact::Ready { .. }
+            | Fact::Extended { .. }
+            | Fact::StopRequested { .. }
+            | Fact::Ended { .. }
+            | Fact::Requeued { .. }
+            | Fact::Emptied
+            | Fact::Refused { .. } => attempt.unwrap_or(0),
+        };
+        let event = Event { at: now.wall, task, attempt, fact };
+        match self.evolve(&event) {
+            Ok(()) => {
+                turn.events.push(event);
+                true
+            }
+            Err(misfit) => {
+                let fact = Fact::Refused { what: misfit.to_string() };
+                turn.events.push(Event { fact, ..event });
+                false
+            }
+        }
+    }
+
+    /// Ends the current attempt, and the task unless another attempt follows by itself.
+    fn end(&mut self, now: Now, task: TaskId, end: End, turn: &mut Turn) {
+        let Some(row) = self.rows.get(&task) else { return };
+        let (again, token) = (Again::after(row, &end), row.token());
+        let (state, seat_kept) = (end.state, end.seat_kept);
+        self.abandon_waits(task, turn);
+        if !self.emit(now, turn, task, Fact::Ended { end: Box::new(end) }) {
+            return;
+        }
+        if let Some(token) = token {
+            turn.effects.push(Effect::Recorded { task, token });
+        }
+        if let Some(again) = again {
+            self.retry_by_itself(now, task, again, turn);
+            return;
+        }
+        self.target_ended(task, state, turn);
+        if !seat_kept {
+            turn.effects.push(Effect::Dropped { task });
+        }
+    }
+
+    /// Fails the tasks whose dependencies cannot be met any more, and in turn those after them.
+    fn fail_doomed(&mut self, now: Now, turn: &mut Turn) {
+        while let Some((task, target)) = self.doomed.pop_front() {
+            // It may have been cancelled together with its target.
+            if self.rows.get(&task).is_some_and(|row| row.state == State::Queued) {
+                let cause = Cause::Dependency { task: target };
+                let (state, exit, run) = (State::Failed, None, None);
+                self.end(now, task, End { state, cause, exit, run, seat_kept: false }, turn);
+            }
+        }
+    }
+
+    fn forget(&mut self, now: Now, tasks: Vec<TaskId>, turn: &mut Turn) {
+        for task in tasks {
+            // Of what is still here something may still come.
+            if !self.rows.contains_key(&task) {
+                self.emit(now, turn, task, Fact::Forgotten);
+                turn.effects.push(Effect::DeleteFiles { task });
+            }
+        }
+    }
+
+    /// New limits hold at once for starts; whoever runs goes on.
+    fn configure(&mut self, config: Config) {
+        self.config = config;
+        for number in self.lanes.numbers() {
+            let limit = self.config.lane_limit(self.lanes.name(number));
+            self.lane_mut(number).limit = limit;
+            self.dirty.insert(number);
+        }
     }
 }

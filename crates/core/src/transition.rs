@@ -31,11 +31,10 @@ pub fn next(state: State, fact: &Fact) -> Result<State, Illegal> {
                 | State::Running
                 | State::InputRequired => illegal(),
             },
-            Fact::Refused { .. } => Ok(state),
+            Fact::Extended { .. } | Fact::Refused { .. } => Ok(state),
             Fact::Submitted { .. }
             | Fact::Started { .. }
             | Fact::Ready { .. }
-            | Fact::Extended { .. }
             | Fact::StopRequested { .. }
             | Fact::Requeued { .. }
             | Fact::Retried { .. }
@@ -46,12 +45,11 @@ pub fn next(state: State, fact: &Fact) -> Result<State, Illegal> {
             Fact::Started { .. } => Ok(State::Running),
             Fact::Requeued { .. } => Ok(State::Queued),
             Fact::Ended { end } if end.state.is_terminal() => Ok(end.state),
-            Fact::StopRequested { .. } | Fact::Refused { .. } => Ok(state),
+            Fact::StopRequested { .. } | Fact::Extended { .. } | Fact::Refused { .. } => Ok(state),
             Fact::Ended { .. }
             | Fact::Submitted { .. }
             | Fact::Starting { .. }
             | Fact::Ready { .. }
-            | Fact::Extended { .. }
             | Fact::Retried { .. }
             | Fact::Emptied
             | Fact::Forgotten => illegal(),

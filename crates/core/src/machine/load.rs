@@ -1,0 +1,114 @@
+//! The machine as a store, or a log of facts, remembers it.
+//!
+//! Owns: turning remembered tasks into rows. Never asks what became of them meanwhile: that is the
+//! business of `Input::Found`, and until it comes their seats are taken.
+
+use std::collections::BTreeSet;
+
+use super::row::{Active, millis};
+use super::{Core, LoadedTask};
+use crate::config::Config;
+use crate::event::Event;
+use crate::id::TaskId;
+use crate::time::Now;
+
+impl Core {
+    /// The machine as the store remembers it. Active attempts stay as they are until an
+    /// [`Input::Found`](crate::Input::Found) says what became of each. `same_boot`: whether
+    /// boot-time moments still hold.
+    #[must_use]
+    pub fn load(config: Config, mut tasks: Vec<LoadedTask>, same_boot: bool, now: Now) -> Self {
+        let mut core = Self::new(config);
+        tasks.sort_by_key(|task| (task.order, task.id));
+        let unfinished: BTreeSet<TaskId> =
+            tasks.iter().filter(|t| !t.state.is_terminal()).map(|t| t.id).collect();
+        for task in tasks {
+            core.load_one(task, &unfinished, same_boot, now);
+        }
+        core
+    }
+
+    fn load_one(
+        &mut self,
+        task: LoadedTask,
+        unfinished: &BTreeSet<TaskId>,
+        same_boot: bool,
+        now: Now,
+    ) {
+        let mut row = self.make_row(&task.spec, &task.placement);
+        row.state = task.state;
+        row.attempt = task.attempt;
+        row.order = task.order;
+        row.queued_at = task.queued_at;
+        row.crashes = task.crashes;
+        row.retries_used = task.retries_used;
+        row.lost_retries = task.lost_retries;
+        row.extended = millis(task.timeout).filter(|t| Some(*t) != row.timeout);
+        row.ready = task.ready;
+        row.seat_kept = task.seat_kept;
+        self.next_order = self.next_order.max(task.order.saturating_add(1));
+        let queued = !task.state.is_terminal() && !task.state.is_active();
+        if queued {
+            let due = task.not_before.map(|d| if same_boot { d } else { d.after_reboot(now) });
+            row.not_before = due.map(Box::new);
+            let after = task.spec.after.iter();
+            row.set_pending(after.filter(|d| unfinished.contains(&d.task)).copied().collect());
+            self.doom_loaded(&task);
+        } else {
+            let token = task.token.expect("the store writes the token with `starting`");
+            let (deadline, stop, seat) = (task.deadline, task.stop, self.next_seat);
+            self.next_seat += 1;
+            row.active = Some(Box::new(Active { token, seat, deadline, stop }));
+        }
+        if task.state.is_terminal() {
+            // Nobody counts on it any more; only its processes hold a seat.
+            self.rows.insert(task.id, row);
+        } else {
+            self.insert(task.id, row);
+        }
+        if queued {
+            self.enqueue(task.id);
+        } else {
+            self.take_seat(task.id);
+        }
+    }
+
+    /// A dependency that had ended badly and was not acted upon. Not for a further attempt: whoever
+    /// asked for it wanted it to run in spite of what had ended.
+    fn doom_loaded(&mut self, task: &LoadedTask) {
+        if task.attempt > 1 {
+            return;
+        }
+        let unmet = task.spec.after.iter().find(|d| {
+            task.ended_dependencies
+                .iter()
+                .any(|(id, state)| *id == d.task && !d.condition.is_met_by(*state))
+        });
+        if let Some(dependency) = unmet {
+            self.doomed.push_back((task.id, dependency.task));
+        }
+    }
+
+    /// The machine as a whole log of facts leaves it, without the waits, which are not facts. Holds
+    /// the specs of all tasks: for tests and for checking a log, not for a daemon.
+    ///
+    /// # Errors
+    /// Names the first fact that does not fit those before it.
+    pub fn replay<'a>(
+        config: Config,
+        events: impl IntoIterator<Item = &'a Event>,
+        now: Now,
+    ) -> Result<Self, String> {
+        let mut core = Self::new(config);
+        core.archive.keep = true;
+        for event in events {
+            if let Err(misfit) = core.evolve(event) {
+                let (task, fact) = (event.task, event.fact.name());
+                return Err(format!("replay `{fact}` of {task}: {misfit}"));
+            }
+        }
+        core.doomed.clear();
+        core.moments_passed(now);
+        Ok(core)
+    }
+}
