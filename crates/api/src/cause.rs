@@ -46,6 +46,11 @@ pub enum Cause {
     },
     /// It used more memory than it may.
     Oom,
+    /// It had more processes than it may (where that is sampled; an enforced limit fails `fork`).
+    PidsLimit {
+        /// How many it may have.
+        limit: u64,
+    },
     /// Its log could not be kept within its limit.
     LogFull,
     /// Its supervisor was lost, and with it the truth.
