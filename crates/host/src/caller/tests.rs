@@ -1,0 +1,168 @@
+//! Evidence from real processes: this test's own, its children, and where it can be had a cgroup.
+
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+
+use meanwhile_supervisor::owner::OwnerHeader;
+use meanwhile_supervisor::wire::Token;
+
+use super::*;
+use crate::home::test_home as home;
+
+fn attempt() -> Attempt {
+    Attempt { task: TaskId::from_random(99), number: 2 }
+}
+
+fn own_peer() -> (UnixStream, Peer) {
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let peer = Peer::of(&ours).unwrap();
+    (ours, peer)
+}
+
+struct Sleeper(Child);
+
+impl Sleeper {
+    fn start() -> Self {
+        Self(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    fn peer(&self) -> Peer {
+        let pid = Some(self.0.id());
+        let uid = rustix::process::geteuid().as_raw();
+        Peer { pid, uid, gid: 0, pidfd: None }
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const NOBODY: &dyn Fn(Identity) -> Option<Attempt> = &|_| None;
+
+#[test]
+fn the_kernel_says_who_connected() {
+    let (_socket, peer) = own_peer();
+    assert_eq!(peer.pid, Some(std::process::id()));
+    assert_eq!(peer.uid, rustix::process::geteuid().as_raw());
+    let process = proc::own_identity().unwrap();
+    assert_eq!(identify(&peer, "none", NOBODY), Caller::Outside { process });
+    let not_a_socket = std::fs::File::open("/dev/null").unwrap();
+    assert!(Peer::of(&not_a_socket).is_err());
+}
+
+#[test]
+fn a_caller_below_a_live_supervisor_is_in_its_task() {
+    let own = proc::own_identity().unwrap();
+    let task_of = |process: Identity| (process == own).then(attempt);
+    let child = Sleeper::start();
+    let process = proc::identity(child.0.id()).unwrap();
+    let expected = Caller::InTask { attempt: attempt(), evidence: Evidence::Ancestry, process };
+    assert_eq!(identify(&child.peer(), "none", &task_of), expected);
+    // The supervisor itself is not inside of what it runs.
+    let (_socket, peer) = own_peer();
+    assert_eq!(identify(&peer, "none", &task_of), Caller::Outside { process: own });
+}
+
+#[test]
+fn another_users_process_and_one_that_cannot_be_seen_are_neither_inside_nor_outside() {
+    let (_socket, mut peer) = own_peer();
+    peer.uid += 1;
+    assert_eq!(identify(&peer, "none", NOBODY), Caller::Foreign { uid: peer.uid });
+    peer.uid -= 1;
+    peer.pid = None;
+    assert_eq!(identify(&peer, "none", NOBODY), Caller::Unseen);
+}
+
+#[test]
+fn a_caller_that_is_gone_is_not_mistaken_for_what_has_its_number() {
+    let mut child = Sleeper::start();
+    let peer = Peer {
+        pidfd: rustix::process::pidfd_open(
+            rustix::process::Pid::from_child(&child.0),
+            rustix::process::PidfdFlags::empty(),
+        )
+        .ok(),
+        // A number that is certainly taken, by another.
+        pid: Some(std::process::id()),
+        ..child.peer()
+    };
+    assert!(matches!(identify(&peer, "none", NOBODY), Caller::Outside { .. }), "while it lives");
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
+    assert_eq!(identify(&peer, "none", NOBODY), Caller::Unseen);
+    assert_eq!(identify(&child.peer(), "none", NOBODY), Caller::Unseen);
+}
+
+#[test]
+fn a_process_outside_of_tasks_knows_it() {
+    let (_base, home) = home();
+    assert_eq!(inside(&home, "none"), Inside::NoTask);
+}
+
+#[test]
+fn a_process_finds_the_supervisor_among_its_ancestors() {
+    let (_base, home) = home();
+    // Our parent stands in for a supervisor: what counts is that a socket has its name.
+    let parent = proc::ancestry(std::process::id())[1];
+    let _listener = home.run().unwrap().bind_socket(&socket_name(parent)).unwrap();
+    let expected = Inside::Task { socket_name: socket_name(parent), supervisor: parent };
+    assert_eq!(inside(&home, "none"), expected);
+}
+
+#[test]
+fn the_owner_file_of_an_attempt_leads_to_its_live_supervisor_only() {
+    let (_base, home) = home();
+    assert_eq!(supervisor_of(&home, attempt()), None);
+    let own = proc::own_identity().unwrap();
+    let header = |start_time| OwnerHeader {
+        token: Token([1; 16]),
+        boot_id: [0; 16],
+        pid_namespace: 0,
+        pid: own.pid,
+        start_time,
+        cgroup: None,
+        protocol: 1,
+        socket_name: b"x.sock".to_vec(),
+    };
+    let directory = home.attempt(attempt().task, attempt().number).unwrap();
+    drop(Owner::create(&directory, &header(own.start_time)).unwrap());
+    assert_eq!(supervisor_of(&home, attempt()), Some(("x.sock".into(), own)));
+    drop(Owner::create(&directory, &header(own.start_time + 1)).unwrap());
+    assert_eq!(supervisor_of(&home, attempt()), None);
+}
+
+/// A copy of this test program, run in a task's cgroup, answers for itself; `None` where there is no
+/// cgroup to be had, which [`crate::cgroup`]'s tests report.
+#[test]
+fn a_caller_in_a_tasks_cgroup_is_in_that_task_whoever_its_ancestors_are() {
+    let hash = format!("caller{}", std::process::id());
+    let environment = crate::environment::Environment::new();
+    let mode = cgroup::CgroupMode::Auto;
+    let request = cgroup::Request { mode, home_hash: &hash, environment: &environment };
+    let subtree = match cgroup::set_up(&request) {
+        Ok(subtree) => subtree,
+        Err(why) => {
+            assert!(!why.to_string().is_empty());
+            return;
+        }
+    };
+    let Attempt { task, number } = attempt();
+    let directory = subtree.task(task, number);
+    std::fs::create_dir(&directory).unwrap();
+    let child = Sleeper::start();
+    std::fs::write(directory.join("cgroup.procs"), child.0.id().to_string()).unwrap();
+    let process = proc::identity(child.0.id()).unwrap();
+    let expected = Caller::InTask { attempt: attempt(), evidence: Evidence::Cgroup, process };
+    let impostor = |_: Identity| Some(Attempt { task, number: 7 });
+    assert_eq!(identify(&child.peer(), &hash, &impostor), expected);
+
+    drop(child);
+    let patience = std::time::Duration::from_secs(30);
+    assert!(cgroup::wait_until_empty(&directory, patience).unwrap());
+    let base = subtree.path().parent().unwrap();
+    std::fs::write(base.join("cgroup.procs"), "0").unwrap();
+    assert!(cgroup::remove_empty(subtree.path()));
+}

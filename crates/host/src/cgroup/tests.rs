@@ -1,0 +1,139 @@
+//! The names and the parsing everywhere; the real kernel where a subtree can be had.
+
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+
+const PURE: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n";
+const HYBRID: &str = "31 30 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+                      32 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+
+#[test]
+fn version_2_is_found_alone_beside_version_1_and_not_where_it_is_not() {
+    let mount = |text| Mount::parse(text).map(|m| (m.point, m.layout));
+    assert_eq!(mount(PURE), Some(("/sys/fs/cgroup".into(), Layout::Unified)));
+    assert_eq!(mount(HYBRID), Some(("/sys/fs/cgroup/unified".into(), Layout::Hybrid)));
+    assert_eq!(mount("22 1 8:1 / / rw - ext4 /dev/root rw\n"), None);
+}
+
+#[test]
+fn a_cgroup_path_becomes_a_directory_only_where_it_is_mounted() {
+    let whole = Mount::parse(PURE).unwrap();
+    let check = |mount: &Mount, cgroup: &str, expected: Option<&str>| {
+        assert_eq!(mount.directory(Path::new(cgroup)), expected.map(PathBuf::from), "{cgroup}");
+    };
+    check(&whole, "/", Some("/sys/fs/cgroup"));
+    check(&whole, "/user.slice/a.scope", Some("/sys/fs/cgroup/user.slice/a.scope"));
+    check(&whole, "/../outside", None);
+    let part = PURE.replace("0:26 /", "0:26 /docker/x");
+    let part = Mount::parse(&part).unwrap();
+    check(&part, "/docker/x/y", Some("/sys/fs/cgroup/y"));
+    check(&part, "/elsewhere", None);
+}
+
+#[test]
+fn a_process_belongs_to_the_task_of_its_home_and_to_no_other() {
+    let check = |path: &str, expected: Option<(&str, u32)>| {
+        let expected = expected.map(|(id, n)| (id.parse::<TaskId>().unwrap(), n));
+        assert_eq!(task_of_path(Path::new(path), "abc"), expected, "{path}");
+    };
+    check("/meanwhile-abc/t-0123456789-2", Some(("0123456789", 2)));
+    check("/x.scope/meanwhile-abc/t-0123456789-2/deeper", Some(("0123456789", 2)));
+    check("/meanwhile-abc/daemon", None);
+    check("/meanwhile-other/t-0123456789-2", None);
+    check("/t-0123456789-2", None);
+    check("/meanwhile-abc/t-0123456789", None);
+    check("/meanwhile-abc/t-short-1", None);
+    check("/meanwhile-out/t-0000000000-1/meanwhile-abc/t-0123456789-3", Some(("0123456789", 3)));
+}
+
+#[test]
+fn switched_off_is_off() {
+    let environment = Environment::new();
+    let mode = CgroupMode::Off;
+    let request = Request { mode, home_hash: "x", environment: &environment };
+    assert_eq!(set_up(&request), Err(NoCgroup::SwitchedOff));
+}
+
+/// A process in a cgroup, which ends with the test.
+struct Sleeper(Child);
+
+impl Sleeper {
+    fn start_in(directory: &Path) -> Self {
+        // The shell moves itself before it becomes the sleeper, so it is there from the start.
+        let line = format!("echo 0 > {}/cgroup.procs && exec sleep 600", directory.display());
+        let child = Command::new("sh").args(["-c", &line]).stdin(Stdio::null()).spawn().unwrap();
+        let sleeper = Self(child);
+        while !procs(directory).contains(&sleeper.0.id()) {
+            std::thread::yield_now();
+        }
+        sleeper
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The real thing, in a subtree named by this test process. A machine without a writable cgroup v2
+/// proves the other half: that the reason is said.
+#[test]
+fn a_subtree_is_made_tasks_are_told_apart_killed_whole_and_removed() {
+    let environment = Environment::new();
+    let hash = format!("test{}", std::process::id());
+    let request = Request { mode: CgroupMode::Auto, home_hash: &hash, environment: &environment };
+    let subtree = match set_up(&request) {
+        Ok(subtree) => subtree,
+        Err(why) => {
+            assert!(!matches!(why, NoCgroup::SwitchedOff));
+            assert!(!why.to_string().is_empty());
+            return;
+        }
+    };
+    let own = proc::cgroup(std::process::id()).unwrap();
+    assert!(own.ends_with(format!("meanwhile-{hash}/daemon")), "{}", own.display());
+    let again = set_up(&request).unwrap();
+    assert_eq!(again.path(), subtree.path());
+    assert_eq!(again.origin, Origin::Inherited);
+
+    let task = TaskId::from_random(0x00ab_cdef);
+    let directory = subtree.task(task, 3);
+    let below = directory.join("below");
+    fs::create_dir_all(&below).unwrap();
+    assert_eq!(subtree.tasks(), [(task, 3)]);
+    let (mut first, mut second) = (Sleeper::start_in(&directory), Sleeper::start_in(&below));
+    let mut found = procs(&directory);
+    found.sort_unstable();
+    let mut expected = vec![first.0.id(), second.0.id()];
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    let path = proc::cgroup(second.0.id()).unwrap();
+    assert_eq!(task_of_path(&path, &hash), Some((task, 3)));
+    assert!(!is_empty(&directory).unwrap());
+    assert!(!wait_until_empty(&directory, Duration::ZERO).unwrap());
+    assert!(!remove_empty(&directory), "a cgroup with processes stays");
+
+    if subtree.has_kill {
+        kill(&directory).unwrap();
+    } else {
+        first.0.kill().unwrap();
+        second.0.kill().unwrap();
+    }
+    assert!(wait_until_empty(&directory, Duration::from_secs(30)).unwrap());
+    first.0.wait().unwrap();
+    second.0.wait().unwrap();
+    fs::create_dir_all(&below).unwrap();
+    assert!(remove_empty(&directory));
+    assert!(is_empty(&directory).unwrap(), "what is gone is empty");
+    leave(&subtree);
+}
+
+/// Goes back to the base, so that the subtree can be removed.
+fn leave(subtree: &Subtree) {
+    let base = subtree.path().parent().unwrap();
+    fs::write(base.join("cgroup.procs"), "0").unwrap();
+    assert!(remove_empty(subtree.path()));
+}

@@ -1,0 +1,217 @@
+//! One daemon per home: the lock, and what only its holder may do.
+//!
+//! Owns `daemon.lock`: an flock that the kernel frees with its last holder, and inside it who holds
+//! it and where it listens. The file is never removed: two daemons could then hold two locks of one
+//! name. A stale socket is replaced through [`DaemonLock::bind_socket`], so nobody without the lock
+//! can take a living daemon's socket away.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use meanwhile_supervisor::process::is_alive;
+use rustix::fs::FlockOperation;
+
+use crate::dir::Dir;
+use crate::home::LOCK;
+use crate::proc::{self, Identity};
+
+/// Longest content of the lock file; a path has at most 4096 bytes.
+const LONGEST: usize = 8192;
+
+/// The right to be the daemon of a home, held until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct DaemonLock {
+    file: File,
+}
+
+/// Who holds the lock, as it wrote itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The daemon.
+    pub daemon: Identity,
+    /// Where it listens: a client with another runtime directory learns it here.
+    pub socket: PathBuf,
+}
+
+/// Why the lock was not had.
+#[derive(Debug)]
+pub enum LockError {
+    /// Another daemon holds it; who, as far as the file says already.
+    Held(Option<Holder>),
+    /// The file could not be opened, locked or written.
+    Io(io::Error),
+}
+
+impl DaemonLock {
+    /// Takes the lock of this home and writes down who we are and where we will listen.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] at once when another process has it.
+    pub fn acquire(state: &Dir, socket: &Path) -> Result<Self, LockError> {
+        let file = state.open_or_create_file(LOCK).map_err(LockError::Io)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(LockError::Held(read_holder(&file)));
+            }
+            Err(e) => return Err(LockError::Io(e.into())),
+        }
+        let lock = Self { file };
+        lock.write_holder(socket).map_err(LockError::Io)?;
+        Ok(lock)
+    }
+
+    /// Binds the daemon's socket, removing what a dead daemon left there.
+    ///
+    /// # Errors
+    /// When something that is not a socket has the name, or binding fails.
+    pub fn bind_socket(&self, dir: &Dir, name: &str) -> io::Result<UnixListener> {
+        match dir.is_socket(name)? {
+            None => {}
+            Some(true) => dir.remove_file(name)?,
+            Some(false) => {
+                let path = dir.path().join(name);
+                let text = format!("{} is in the way and is not a socket", path.display());
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+            }
+        }
+        dir.bind_socket(name)
+    }
+
+    fn write_holder(&self, socket: &Path) -> io::Result<()> {
+        let Identity { pid, start_time } = proc::own_identity()?;
+        let mut text = format!("{pid} {start_time}\n").into_bytes();
+        text.extend_from_slice(socket.as_os_str().as_bytes());
+        text.push(b'\n');
+        // Written in one piece and cut after: a reader in between sees a text that ends in the old
+        // one's tail, which its two lines tell apart.
+        self.file.write_all_at(&text, 0)?;
+        self.file.set_len(text.len() as u64)
+    }
+}
+
+impl Drop for DaemonLock {
+    fn drop(&mut self) {
+        // Nobody is the daemon any more; closing the descriptor frees the lock right after. When
+        // this fails the file names a dead process, which readers check.
+        let _ = self.file.set_len(0);
+    }
+}
+
+impl fmt::Display for LockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held(Some(holder)) => {
+                write!(f, "take {LOCK}: the daemon with pid {} holds it", holder.daemon.pid)
+            }
+            Self::Held(None) => write!(f, "take {LOCK}: another daemon holds it"),
+            Self::Io(e) => write!(f, "take {LOCK}: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for LockError {}
+
+/// Who is the daemon of this home now; `None` when there is none, when it has not written yet, or
+/// when it cannot be seen from our pid namespace.
+///
+/// # Errors
+/// When the lock file is there and cannot be read.
+pub fn holder(state: &Dir) -> io::Result<Option<Holder>> {
+    let file = match state.open_file(LOCK) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    // Not asked by trying the lock: a daemon that starts at that instant would be turned away.
+    Ok(read_holder(&file).filter(|holder| is_alive(holder.daemon)))
+}
+
+fn read_holder(file: &File) -> Option<Holder> {
+    let mut bytes = vec![0; LONGEST];
+    let length = file.read_at(&mut bytes, 0).ok()?;
+    parse_holder(&bytes[..length])
+}
+
+fn parse_holder(bytes: &[u8]) -> Option<Holder> {
+    let mut lines = bytes.split(|b| *b == b'\n');
+    let mut numbers = std::str::from_utf8(lines.next()?).ok()?.split(' ');
+    let pid = numbers.next()?.parse().ok()?;
+    let start_time = numbers.next()?.parse().ok()?;
+    let socket = lines.next().filter(|line| !line.is_empty())?;
+    // The second newline shows that the path is whole.
+    lines.next()?;
+    let socket = PathBuf::from(OsStr::from_bytes(socket));
+    Some(Holder { daemon: Identity { pid, start_time }, socket })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home() -> (tempfile::TempDir, Dir) {
+        let base = tempfile::tempdir().unwrap();
+        let dir = Dir::open(base.path(), &[]).unwrap();
+        (base, dir)
+    }
+
+    #[test]
+    fn of_many_daemons_exactly_one_holds_the_lock() {
+        let (_base, dir) = home();
+        let barrier = std::sync::Barrier::new(16);
+        let winners: Vec<_> = std::thread::scope(|scope| {
+            let start = || {
+                barrier.wait();
+                DaemonLock::acquire(&dir, Path::new("/s")).ok()
+            };
+            let threads: Vec<_> = (0..16).map(|_| scope.spawn(start)).collect();
+            threads.into_iter().filter_map(|t| t.join().unwrap()).collect()
+        });
+        assert_eq!(winners.len(), 1);
+    }
+
+    #[test]
+    fn the_loser_learns_who_holds_it_and_where_it_listens() {
+        let (_base, dir) = home();
+        assert_eq!(holder(&dir).unwrap(), None);
+        let held = DaemonLock::acquire(&dir, Path::new("/run/x/daemon.sock")).unwrap();
+        let Err(LockError::Held(Some(seen))) = DaemonLock::acquire(&dir, Path::new("/y")) else {
+            panic!("must be held");
+        };
+        assert_eq!(seen.daemon, proc::own_identity().unwrap());
+        assert_eq!(seen.socket, Path::new("/run/x/daemon.sock"));
+        assert_eq!(holder(&dir).unwrap(), Some(seen));
+        drop(held);
+        assert_eq!(holder(&dir).unwrap(), None);
+        DaemonLock::acquire(&dir, Path::new("/z")).unwrap();
+    }
+
+    #[test]
+    fn a_dead_daemons_socket_is_replaced_and_other_things_are_kept() {
+        let (_base, dir) = home();
+        let lock = DaemonLock::acquire(&dir, Path::new("/s")).unwrap();
+        drop(dir.bind_socket("daemon.sock").unwrap());
+        let _listener = lock.bind_socket(&dir, "daemon.sock").unwrap();
+        dir.connect_socket("daemon.sock", std::time::Duration::from_secs(5)).unwrap();
+
+        dir.create_new_file("other").unwrap();
+        let error = lock.bind_socket(&dir, "other").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        dir.open_file("other").expect("it is still there");
+    }
+
+    #[test]
+    fn a_half_written_holder_is_nobody() {
+        let whole = b"12 345\n/a/b\n";
+        assert!(parse_holder(whole).is_some());
+        for cut in 0..whole.len() {
+            assert_eq!(parse_holder(&whole[..cut]), None, "cut at {cut}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What `/proc` says about processes beyond the supervisor crate's `process`: cgroups, ancestors,
+//! namespaces, arguments.
+//!
+//! Owns the formats of `/proc/PID/cgroup` and `/proc/PID/cmdline`. Never keeps an answer: a process
+//! that was there may be gone and its number another's; [`Identity`] is what survives that.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+pub use meanwhile_supervisor::process::Identity;
+use meanwhile_supervisor::process::{start_time, stat};
+
+/// The identity of a process that is there (a zombie is).
+#[must_use]
+pub fn identity(pid: u32) -> Option<Identity> {
+    Some(Identity { pid, start_time: start_time(pid)? })
+}
+
+/// Our own identity.
+///
+/// # Errors
+/// When `/proc` is not mounted.
+pub fn own_identity() -> io::Result<Identity> {
+    identity(std::process::id())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "/proc is not mounted"))
+}
+
+/// The process and its ancestors, nearest first, up to the top of our pid namespace.
+#[must_use]
+pub fn ancestry(pid: u32) -> Vec<Identity> {
+    /// Deeper trees than this are made by nobody; it bounds the walk while processes come and go.
+    const DEEPEST: usize = 512;
+    let mut chain: Vec<Identity> = Vec::new();
+    let mut next = pid;
+    while next != 0 && chain.len() < DEEPEST {
+        let Some(stat) = stat(next) else { break };
+        // A parent started before its child; otherwise the number was handed out again meanwhile.
+        if chain.last().is_some_and(|child| stat.start_time > child.start_time) {
+            break;
+        }
+        chain.push(Identity { pid: next, start_time: stat.start_time });
+        next = stat.ppid;
+    }
+    chain
+}
+
+/// The cgroup v2 path of a process, as seen from our cgroup namespace. `None` when it is gone, or
+/// where there is no unified hierarchy.
+#[must_use]
+pub fn cgroup(pid: u32) -> Option<PathBuf> {
+    parse_cgroup(&fs::read(format!("/proc/{pid}/cgroup")).ok()?)
+}
+
+/// The inode of the pid namespace a process is in.
+#[must_use]
+pub fn pid_namespace(pid: u32) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    Some(fs::metadata(format!("/proc/{pid}/ns/pid")).ok()?.ino())
+}
+
+/// Whether the environment a process was started with has exactly this entry (`K=V`). False when it
+/// cannot be read. A process can hide from this; it is a supplement, never proof of absence.
+#[must_use]
+pub fn was_started_with(pid: u32, entry: &[u8]) -> bool {
+    fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|environ| environ.split(|b| *b == 0).any(|e| e == entry))
+}
+
+/// The processes we can see.
+#[must_use]
+pub fn all_pids() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn parse_cgroup(text: &[u8]) -> Option<PathBuf> {
+    let line = text.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
+    // The kernel marks the cgroup of a process that outlived its directory.
+    let path = line.strip_suffix(b" (deleted)").unwrap_or(line);
+    Some(PathBuf::from(OsStr::from_bytes(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cgroup_is_that_of_the_unified_hierarchy() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(parse_cgroup(text.as_bytes()), expected.map(PathBuf::from), "{text:?}");
+        };
+        check("4:memory:/x\n0::/a/b\n", Some("/a/b"));
+        check("0::/a/t-1 (deleted)\n", Some("/a/t-1"));
+        check("4:memory:/x\n", None);
+    }
+
+    #[test]
+    fn we_are_our_own_nearest_ancestor() {
+        let own = own_identity().unwrap();
+        let chain = ancestry(own.pid);
+        assert_eq!(chain[0], own);
+        assert!(chain.len() > 1, "a test has a parent");
+        assert!(all_pids().contains(&own.pid));
+        assert_eq!(pid_namespace(own.pid), meanwhile_supervisor::process::pid_namespace().ok());
+    }
+}
