@@ -65,7 +65,8 @@ impl HomeBuilder {
         self
     }
 
-    /// Makes the directories and the configuration. Starts nothing.
+    /// Makes the directories and the configuration. Starts nothing, but in the mode `controllers`,
+    /// where only a daemon that begins alone in its cgroup can have any.
     pub fn build(mut self) -> TestHome {
         let directory = tempfile::Builder::new()
             .prefix("mw-")
@@ -90,6 +91,9 @@ impl HomeBuilder {
             fs::write(config.join("config.toml"), &self.config).expect("a file can be written");
         }
         own_everything(&root, self.uid);
+        if mode::isolation() == Isolation::Controllers && self.uid.is_none() {
+            crate::controllers::start_daemon(&home);
+        }
         home
     }
 }

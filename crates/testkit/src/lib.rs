@@ -33,6 +33,7 @@
 
 #![expect(clippy::print_stdout, reason = "libtest captures it and shows it with the failed test")]
 
+mod controllers;
 mod fifo;
 mod home;
 mod invoke;

@@ -44,16 +44,9 @@ pub fn has_cgroup() -> bool {
 }
 
 fn own_cgroup_is_writable() -> bool {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mount = mounts.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        (after.split(' ').next()? == "cgroup2").then(|| before.split(' ').nth(4))?
-    });
-    let member = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let path = member.lines().find_map(|line| line.strip_prefix("0::"));
-    let (Some(mount), Some(path)) = (mount, path) else { return false };
-    let directory = format!("{mount}{path}");
-    rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK).is_ok()
+    crate::controllers::own_cgroup().is_some_and(|directory| {
+        rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK).is_ok()
+    })
 }
 
 /// Reports that this mode cannot show the test's promise, and why. The test returns after it:

@@ -94,11 +94,14 @@ fn mount_point(mountinfo: &str) -> Option<String> {
 pub(super) fn enter(base: &Path, with_controllers: bool, uid: Option<u32>) -> std::io::Result<()> {
     let own = base.join(format!("r-{}", std::process::id()));
     fs::create_dir(&own)?;
-    // Controllers reach the children of a cgroup only while it holds no process itself.
+    // Controllers reach the children of a cgroup only while it holds no process itself: there the
+    // test gets a leaf, and testkit makes a sibling for each daemon it starts.
     let member = if with_controllers { own.join("test") } else { own.clone() };
     if with_controllers {
         fs::create_dir(&member)?;
     }
+    mark_delegated(&own);
+    mark_delegated(&member);
     fs::write(member.join("cgroup.procs"), std::process::id().to_string())?;
     if let Some(uid) = uid {
         for directory in [&own, &member] {
@@ -108,6 +111,15 @@ pub(super) fn enter(base: &Path, with_controllers: bool, uid: Option<u32>) -> st
         }
     }
     Ok(())
+}
+
+/// Says, in systemd's way, that a cgroup belongs to whoever runs in it. Without the mark the product
+/// would ask a running systemd for a scope of its own, and leave the place that was made for it.
+fn mark_delegated(directory: &Path) {
+    for name in ["user.delegate", "trusted.delegate"] {
+        // An old kernel has no attributes on cgroups; the place then serves all the same.
+        let _ = rustix::fs::setxattr(directory, name, b"1", rustix::fs::XattrFlags::empty());
+    }
 }
 
 /// Every process below `directory`.

@@ -6,8 +6,8 @@
 use super::Complaint;
 use super::tree::{File, Tree};
 
-/// First directories of paths that belong to one machine. An example uses `/srv` or `/tmp`.
-const MACHINE_DIRECTORIES: [&str; 5] = ["home", "root", "Users", "work", "workspace"];
+/// First directories of paths that belong to one machine. An example uses `/srv` or `/home/me`.
+const MACHINE_DIRECTORIES: [&str; 4] = ["root", "work", "workspace", "builds"];
 
 /// Hosts that may be linked to. Loopback and reserved example names are always fine.
 const HOSTS: [&str; 16] = [
