@@ -15,6 +15,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -37,6 +38,7 @@ pub struct HomeBuilder {
     below: PathBuf,
     uid: Option<u32>,
     xdg: bool,
+    disk: Option<u64>,
 }
 
 impl HomeBuilder {
@@ -65,6 +67,13 @@ impl HomeBuilder {
         self
     }
 
+    /// Puts the home on a file system of its own with this many bytes (root only), so that it can
+    /// be filled. Removed with the home.
+    pub fn on_small_disk(mut self, bytes: u64) -> Self {
+        self.disk = Some(bytes);
+        self
+    }
+
     /// Makes the directories and the configuration. Starts nothing, but in the mode `controllers`,
     /// where only a daemon that begins alone in its cgroup can have any.
     pub fn build(mut self) -> TestHome {
@@ -79,8 +88,17 @@ impl HomeBuilder {
             let state = root.join("state").join(&self.below);
             (state.clone(), state)
         };
-        let home =
-            TestHome { directory, state, uid: self.uid, xdg: self.xdg, binary: find_binary() };
+        if let Some(bytes) = self.disk {
+            mount_disk(&root, bytes);
+        }
+        let home = TestHome {
+            directory,
+            state,
+            uid: self.uid,
+            xdg: self.xdg,
+            has_disk: self.disk.is_some(),
+            binary: find_binary(),
+        };
         for path in [&home.state, &config, &root.join("user"), &home.cwd(), &root.join("tmp")] {
             fs::create_dir_all(path).expect("directories can be made in a new one");
         }
@@ -105,6 +123,7 @@ pub struct TestHome {
     state: PathBuf,
     uid: Option<u32>,
     xdg: bool,
+    has_disk: bool,
     binary: PathBuf,
 }
 
@@ -367,7 +386,23 @@ impl Drop for TestHome {
             println!("{}", self.diagnosis());
         }
         self.kill_everything();
+        if self.has_disk {
+            let _ = Command::new("umount").arg("--lazy").arg(self.root()).status();
+        }
     }
+}
+
+/// A tmpfs: the kernel gives ENOSPC exactly at the size, and needs no image and no loop device.
+#[track_caller]
+fn mount_disk(at: &Path, bytes: u64) {
+    let done = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", &format!("size={bytes},mode=0700"), "tmpfs"])
+        .arg(at)
+        .status();
+    assert!(
+        done.is_ok_and(|status| status.success()),
+        "a small disk needs root and `mount`: ask `mode::is_root` first"
+    );
 }
 
 /// The pid at the beginning of the lock file.

@@ -32,6 +32,7 @@ pub struct Invocation<'a> {
     directory: Option<PathBuf>,
     stdin: Option<Vec<u8>>,
     uid: Option<u32>,
+    wrapper: Vec<OsString>,
     deadline: Duration,
 }
 
@@ -45,6 +46,7 @@ impl<'a> Invocation<'a> {
             directory: None,
             stdin: None,
             uid: None,
+            wrapper: Vec::new(),
             deadline: DEADLINE,
         }
     }
@@ -86,6 +88,13 @@ impl<'a> Invocation<'a> {
         self
     }
 
+    /// Starts it through another command, whose last argument is followed by ours: `unshare -m sh -c
+    /// '...; exec "$@"' sh`, `prlimit --nofile=64`, `nice`.
+    pub fn wrapped<A: AsRef<OsStr>>(mut self, command: impl IntoIterator<Item = A>) -> Self {
+        self.wrapper = command.into_iter().map(|a| a.as_ref().to_owned()).collect();
+        self
+    }
+
     /// How long it may take; else [`DEADLINE`].
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -102,9 +111,12 @@ impl<'a> Invocation<'a> {
     /// Starts it and leaves it running.
     #[track_caller]
     pub fn start(self) -> Running<'a> {
-        let mut command = Command::new(&self.program);
+        let mut line = self.wrapper.clone();
+        line.push(self.program.clone().into());
+        line.extend(self.arguments.iter().cloned());
+        let mut command = Command::new(&line[0]);
         command
-            .args(&self.arguments)
+            .args(&line[1..])
             .current_dir(self.directory.as_deref().unwrap_or(&self.home.cwd()))
             .env_clear()
             .envs(self.home.environment())

@@ -28,12 +28,14 @@
 //! - [`wait_for_file`]: waits (inotify) until a file's content satisfies a condition.
 //! - [`mode`]: in which mode this run tests (root or not, cgroups or not), and [`mode::not_here`],
 //!   the only honest way for a test to say that a mode cannot show its promise.
+//! - [`Dice`]: random moments that can be repeated from the printed seed.
 //!
 //! Every wait has a deadline and panics with what was waited for, the daemon's log and the tasks.
 
 #![expect(clippy::print_stdout, reason = "libtest captures it and shows it with the failed test")]
 
 mod controllers;
+mod dice;
 mod fifo;
 mod home;
 mod invoke;
@@ -41,6 +43,7 @@ pub mod mode;
 mod process;
 mod watch;
 
+pub use dice::Dice;
 pub use fifo::{Bell, Gate};
 pub use home::{HomeBuilder, TestHome};
 pub use invoke::{Invocation, Ran, Running};
