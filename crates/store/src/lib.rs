@@ -18,6 +18,8 @@ mod error;
 mod identity;
 pub mod limits;
 mod record;
+mod sqlite;
+mod stored;
 
 pub use batch::{Batch, Committed, LaneCheck, SavedReply};
 pub use command_key::CommandKey;
@@ -28,3 +30,4 @@ pub use record::{
     AttemptRecord, EventFilter, EventRecord, Extension, Filter, Logged, ReadyRecord, StateCounts,
     TaskRecord,
 };
+pub use sqlite::{OpenOptions, SqliteReader, SqliteStore};

@@ -16,3 +16,17 @@ pub const WAL_TOO_LONG: u64 = 64 << 20;
 pub const BUSY: Duration = Duration::from_secs(5);
 /// Most tasks one list answers with, whatever was asked: more is an export, not a list.
 pub const LIST: usize = 100_000;
+/// Pages (4 KiB) of write-ahead log after which a commit moves them to their place: 8 MiB, so that a
+/// burst of commits syncs the database file seldom, and a restart reads little.
+pub const WAL_PAGES: u32 = 2_048;
+/// Bytes the file of the write-ahead log is cut down to when it begins anew.
+pub const WAL_KEPT: u32 = 8 << 20;
+/// KiB of pages the writer's connection keeps in memory: the hot end of each table and index.
+pub const WRITER_CACHE_KIB: u32 = 2_048;
+/// KiB of pages a reader's connection keeps.
+pub const READER_CACHE_KIB: u32 = 512;
+/// Prepared statements kept per connection; there are some 40 in the code.
+pub const STATEMENTS: usize = 64;
+/// Bytes of database up to which every start looks for structural damage: some 0.2 s at most.
+/// Beyond it damage is found when a damaged page is read, and by `doctor`.
+pub const CHECKED_AT_OPEN: u64 = 64 << 20;

@@ -24,6 +24,10 @@ pub struct TaskRecord {
     pub not_before: Option<Due>,
     /// A stop that was asked for and has not been seen through.
     pub stop: Option<Stop>,
+    /// Spent of the policy's retries since somebody last asked for an attempt.
+    pub retries_used: u32,
+    /// Spent of the retries that an idempotent task gets when its supervisor was lost, likewise.
+    pub lost_retries: u32,
     /// Terminal, but its unkillable processes keep the seat.
     pub seat_kept: bool,
     /// Tasks launched directly from it, oldest first.
