@@ -11,6 +11,9 @@
 //! a daemon is started and found. Decides nothing about tasks: the core does.
 
 pub mod engine;
+pub mod launch;
 pub mod letters;
 pub mod retention;
+pub mod run;
 pub mod settings;
+mod signals;

@@ -54,7 +54,7 @@ impl Engine {
         let events = std::mem::take(&mut self.deferred);
         self.flush_at = None;
         let batch =
-            Batch { now: now.wall, events: &events, replies: &replies, ..Batch::default() };
+            Batch { now, events: &events, replies: &replies, ..Batch::default() };
         let committed = match self.store.commit(&batch) {
             Err(StoreError::Full { path }) => {
                 tracing::error!(?path, "disk full: giving up the reserve, holding starts");
@@ -70,10 +70,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Remembers this boot, so that the next start knows whether the machine was restarted since.
-    pub(super) fn remember_boot(&mut self, now: Now) -> Result<(), Ending> {
+    /// Remembers where the store is used, so that the next start knows whether the machine was
+    /// restarted since.
+    pub(super) fn remember_place(&mut self, now: Now) -> Result<(), Ending> {
         let batch =
-            Batch { now: now.wall, boot_id: Some(self.starter.boot_id()), ..Batch::default() };
+            Batch { now, here: Some(self.starter.identity()), ..Batch::default() };
         self.store.commit(&batch).map_err(Ending::Store)?;
         self.make_reserve();
         Ok(())

@@ -161,7 +161,7 @@ impl Engine {
 
     /// The supervisor of an active attempt is gone or was never met: reads what became of it.
     pub(super) fn look_into(&mut self, now: Now, job: Job, turn: &mut Turn) {
-        match verdict(&self.home, self.starter.boot_id_bytes(), job) {
+        match verdict(&self.home, self.starter.boot_id(), job) {
             Err(error) => {
                 tracing::error!(%error, "nothing is known of an attempt yet");
                 self.look_again(now, job);

@@ -14,7 +14,7 @@ mod fleet;
 mod hear;
 mod perform;
 mod recover;
-mod refusals;
+pub mod refusals;
 mod remains;
 mod select;
 mod start;
@@ -37,7 +37,7 @@ use crate::letters::{Bell, Letter, LoopStatus, Postbox, ReadinessWatch, Reply};
 use crate::settings::Settings;
 use fleet::Fleet;
 use select::Selector;
-use start::Starter;
+pub use start::{Starter, StarterInputs};
 
 /// Why the loop ended.
 #[derive(Debug)]
@@ -149,7 +149,7 @@ impl Engine {
         let selector = Selector::new(bell).map_err(|e| Ending::System("make an epoll set", e))?;
         let epoll = selector.share().map_err(|e| Ending::System("share the epoll set", e))?;
         let now = clock::now();
-        let same_boot = store.meta().boot_id.as_deref() == Some(starter.boot_id());
+        let same_boot = store.meta().identity.boot == starter.identity().boot;
         let tasks = store.load_unfinished().map_err(Ending::Store)?;
         let active = recover::active_attempts(&tasks);
         let core = Core::load(settings.core(), tasks, same_boot, now);
@@ -179,7 +179,7 @@ impl Engine {
             disk_check_at: None,
             retention_at: now.boot,
         };
-        engine.remember_boot(now)?;
+        engine.remember_place(now)?;
         engine.recover(active);
         Ok(engine)
     }

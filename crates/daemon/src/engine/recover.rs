@@ -105,7 +105,7 @@ impl Engine {
                 None => self.look_into(now, job, turn),
                 // It was reached, but did not have the attempt: a start in flight to it is either
                 // read, and then it reports, or dropped, and then the lock is free.
-                Some(key) => match verdict(&self.home, self.starter.boot_id_bytes(), job) {
+                Some(key) => match verdict(&self.home, self.starter.boot_id(), job) {
                     Ok(Verdict::Held(_)) => self.look_again(now, job),
                     Ok(_) | Err(_) => {
                         self.fleet.forget_job(key);

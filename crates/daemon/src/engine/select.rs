@@ -35,7 +35,6 @@ pub struct Ready {
 }
 
 /// The epoll set and its timer.
-#[derive(Debug)]
 pub struct Selector {
     epoll: OwnedFd,
     timer: OwnedFd,

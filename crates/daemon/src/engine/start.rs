@@ -17,6 +17,7 @@ use meanwhile_host::env_store::EnvStore;
 use meanwhile_host::environment::{self, Environment, Profile, Recipe, TaskVariables};
 use meanwhile_host::home::{Home, HomePaths};
 use meanwhile_host::spawn_supervisor::{SupervisorStarter, socket_name};
+use meanwhile_store::Identity;
 use meanwhile_supervisor::owner::{Owner, OwnerHeader};
 use meanwhile_supervisor::wire::{self, Init, PtySize, Rlimit, StartSpec, ToSupervisor, Token};
 
@@ -58,12 +59,10 @@ pub struct StarterInputs {
     pub spawner: SupervisorStarter<'static>,
     /// Where tasks get a cgroup of their own, if anywhere.
     pub cgroups: Option<Subtree>,
-    /// This boot, as text and as bytes.
-    pub boot_id: String,
-    /// See `boot_id`.
-    pub boot_id_bytes: [u8; 16],
-    /// Inode of the pid namespace.
-    pub pid_namespace: u64,
+    /// This machine, namespace and boot.
+    pub identity: Identity,
+    /// The boot id as owner files hold it.
+    pub boot_id: [u8; 16],
     /// What supervisors are told when they are met; each gets its own socket name.
     pub init: Init,
     /// The path of our executable, for `MEANWHILE_BIN`.
@@ -86,12 +85,12 @@ impl Starter {
         }
     }
 
-    pub(super) fn boot_id(&self) -> &str {
-        &self.inputs.boot_id
+    pub(super) fn identity(&self) -> &Identity {
+        &self.inputs.identity
     }
 
-    pub(super) fn boot_id_bytes(&self) -> &[u8; 16] {
-        &self.inputs.boot_id_bytes
+    pub(super) fn boot_id(&self) -> &[u8; 16] {
+        &self.inputs.boot_id
     }
 
     pub(super) fn run_dir(&self) -> &Dir {
@@ -293,8 +292,8 @@ impl Engine {
         let who = self.fleet.who(key).expect("it was just given or made");
         let header = OwnerHeader {
             token: Token(job.token.0),
-            boot_id: self.starter.inputs.boot_id_bytes,
-            pid_namespace: self.starter.inputs.pid_namespace,
+            boot_id: self.starter.inputs.boot_id,
+            pid_namespace: self.starter.inputs.identity.pid_namespace,
             pid: who.pid,
             start_time: who.start_time,
             cgroup: start.cgroup.clone(),
@@ -323,7 +322,7 @@ impl Engine {
             pid: started.identity.pid,
             start_time: started.identity.start_time,
             socket_name: name.clone().into_bytes(),
-            protocol: wire::PROTOCOL,
+            protocol: meanwhile_supervisor::limits::PROTOCOL,
         };
         let init = self.starter.init(&name);
         self.fleet
