@@ -26,7 +26,7 @@ pub enum StoreError {
     /// An older release wrote it and it could not be migrated; nothing was changed.
     Migration { path: PathBuf, from: u32, to: u32, backup: Option<PathBuf>, why: String },
     /// It belongs to another machine or pid namespace.
-    Foreign { path: PathBuf, recorded: Identity, here: Identity },
+    Foreign { path: PathBuf, recorded: Box<Identity>, here: Box<Identity> },
     /// No space left. Nothing of the batch was kept, and the store goes on working: commit again
     /// once space was made.
     Full { path: PathBuf },

@@ -74,14 +74,26 @@ impl SqliteStore {
     ///
     /// # Errors
     /// `Foreign`, `Newer`, `Damaged`, `Unreadable`, `Migration`: the file is left as it is.
-    pub fn open(path: &Path, here: &Identity, options: OpenOptions) -> Result<Self, StoreError> {
+    pub fn open(path: &Path, here: &Identity) -> Result<Self, StoreError> {
+        Self::open_with(path, here, OpenOptions::default())
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn open_with(
+        path: &Path,
+        here: &Identity,
+        options: OpenOptions,
+    ) -> Result<Self, StoreError> {
         let db = open::writer(path, Some(here), schema::MIGRATIONS)?;
         let meta = open::meta(&db).map_err(|f| f.at(path))?;
         if !here.may_use(&meta.identity) && !options.accept_foreign {
             return Err(StoreError::Foreign {
                 path: path.into(),
-                recorded: meta.identity,
-                here: here.clone(),
+                recorded: Box::new(meta.identity),
+                here: Box::new(here.clone()),
             });
         }
         let max_pages = options.max_bytes.map(|b| u32::try_from(b / PAGE).unwrap_or(u32::MAX));
