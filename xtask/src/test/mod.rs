@@ -17,6 +17,7 @@ mod mode;
 mod report;
 mod results;
 mod runner;
+mod staging;
 mod suite;
 
 use std::path::PathBuf;
@@ -53,7 +54,7 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
         return Err(format!("missing tools; install them and run again:\n{}", missing.join("\n")));
     }
     let target = cargo::target_directory()?;
-    cargo::build_binary()?;
+    let binary = cargo::build_binary()?;
     let engine = suite::Engine::find(request.plain);
     println!("test engine: {engine}");
 
@@ -71,12 +72,12 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
                 let run = suite::Run {
                     engine: &engine,
                     target: &target,
+                    binary: &binary,
                     scratch: &scratch,
                     filter: &request.filter,
                     packages: if mode.covers_everything { &[] } else { &TOUCH_CGROUPS },
                 };
-                let outcome = run.start(&mode, place)?;
-                account.tested(&mode, outcome);
+                account.tested(&mode, run.start(&mode, place)?);
             }
         }
     }

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::cgroup::{self, Place};
 use crate::Outcome;
@@ -114,7 +114,7 @@ impl Scratch {
     pub(super) fn for_mode(&self, mode: &Mode) -> Outcome<PathBuf> {
         let directory = self.directory.path().join(mode.name().replace('/', "-"));
         let fail = |error| format!("cannot prepare {}: {error}", directory.display());
-        for path in [directory.clone(), directory.join("home"), directory.join("tmp")] {
+        for path in ["", "home", "tmp", "bin"].map(|name| directory.join(name)) {
             fs::create_dir(&path).map_err(fail)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(fail)?;
             if let Some(uid) = self.switch_to(mode.user) {
@@ -122,27 +122,6 @@ impl Scratch {
             }
         }
         Ok(directory)
-    }
-
-    /// Programs the switched user can execute: the target directory when every directory above it
-    /// lets strangers pass, else a reason why the mode is not to be had.
-    pub(super) fn reachable(&self, mode: &Mode, target: &Path) -> Result<(), String> {
-        if self.switch_to(mode.user).is_none() {
-            return Ok(());
-        }
-        for directory in target.ancestors() {
-            let passable =
-                fs::metadata(directory).is_ok_and(|about| about.permissions().mode() & 0o001 != 0);
-            if !passable {
-                return Err(format!(
-                    "{} is closed to other users, so uid {} cannot run what is built below it; \
-                     set CARGO_TARGET_DIR to a directory open to all",
-                    directory.display(),
-                    self.free_uid
-                ));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -24,8 +24,8 @@ impl Account {
         self.modes.push((mode.name(), Err(reason.to_owned())));
     }
 
-    pub(super) fn tested(&mut self, mode: &Mode, outcome: Result<Ran, String>) {
-        self.modes.push((mode.name(), outcome));
+    pub(super) fn tested(&mut self, mode: &Mode, ran: Ran) {
+        self.modes.push((mode.name(), Ok(ran)));
     }
 
     /// Prints everything, writes the matrix, and fails where anything failed.

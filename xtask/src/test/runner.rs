@@ -8,8 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::cgroup;
 use super::suite::orders;
+use super::{cgroup, staging};
 use crate::Outcome;
 
 /// The hidden command of xtask that cargo is told to run test binaries with.
@@ -41,8 +41,17 @@ pub(crate) fn run_in_mode(arguments: &[String]) -> Outcome {
     if order(orders::ANNOUNCE).is_some() {
         println!("{}{}", super::results::BINARY, binary_name(program));
     }
-    let mut command = Command::new(program);
+    let stage = scratch.join("bin");
+    let program = staging::executable_for(uid, Path::new(program), &stage)?;
+    let binary = order(orders::BINARY).ok_or("no binary under test named")?;
+    let binary = staging::executable_for(uid, Path::new(&binary), &stage)?;
+
+    let mut command = Command::new(&program);
     command.args(arguments).env_clear();
+    if program.starts_with(&stage) {
+        // The directory cargo chose is closed to the user of this mode as well.
+        command.current_dir(&scratch);
+    }
     for (name, value) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if KEPT.contains(&text.as_ref())
@@ -56,6 +65,7 @@ pub(crate) fn run_in_mode(arguments: &[String]) -> Outcome {
         .env("HOME", scratch.join("home"))
         .env("TMPDIR", scratch.join("tmp"))
         .env("LANG", "C.UTF-8")
+        .env("MEANWHILE_TEST_BIN", binary)
         .env("MEANWHILE_TEST_ISOLATION", &isolation)
         .env("MEANWHILE_TEST_NOT_HERE", scratch.join("tmp"))
         .env("MEANWHILE_TEST_NONCE", order(orders::NONCE).unwrap_or_default());
@@ -63,7 +73,7 @@ pub(crate) fn run_in_mode(arguments: &[String]) -> Outcome {
         // From root, `uid` also drops every supplementary group.
         command.gid(uid).uid(uid);
     }
-    Err(format!("cannot execute {program}: {}", command.exec()))
+    Err(format!("cannot execute {}: {}", program.display(), command.exec()))
 }
 
 /// `meanwhile_host` for `.../deps/meanwhile_host-5c4238a66f7ddfe7`.
