@@ -11,6 +11,7 @@
 //! below `machine/`; the state of tasks changes in `machine/evolve.rs` alone. Waits, the lending of
 //! seats, held starts and settings are not facts: they are gone with the process.
 
+mod counts;
 mod evolve;
 mod extend;
 mod invariants;

@@ -1,0 +1,18 @@
+//! How much there is: for a daemon that ends once nothing is left.
+
+use super::Core;
+use crate::id::TaskId;
+
+impl Core {
+    /// Unfinished tasks, and ended ones whose seat is kept.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Their ids.
+    #[must_use]
+    pub fn unfinished_ids(&self) -> Vec<TaskId> {
+        self.rows.keys().copied().collect()
+    }
+}
