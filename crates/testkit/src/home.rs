@@ -97,7 +97,6 @@ impl HomeBuilder {
             uid: self.uid,
             xdg: self.xdg,
             has_disk: self.disk.is_some(),
-            binary: find_binary(),
         };
         for path in [&home.state, &config, &root.join("user"), &home.cwd(), &root.join("tmp")] {
             fs::create_dir_all(path).expect("directories can be made in a new one");
@@ -124,7 +123,6 @@ pub struct TestHome {
     uid: Option<u32>,
     xdg: bool,
     has_disk: bool,
-    binary: PathBuf,
 }
 
 impl Default for TestHome {
@@ -165,8 +163,8 @@ impl TestHome {
     }
 
     /// The binary under test.
-    pub fn binary(&self) -> &Path {
-        &self.binary
+    pub fn binary(&self) -> PathBuf {
+        find_binary()
     }
 
     /// The whole environment of a call.

@@ -26,7 +26,7 @@ const EOF_GRACE: Duration = Duration::from_secs(5);
 #[must_use = "nothing happens before `run` or `start`"]
 pub struct Invocation<'a> {
     home: &'a TestHome,
-    program: PathBuf,
+    program: Option<PathBuf>,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, Option<OsString>)>,
     directory: Option<PathBuf>,
@@ -40,7 +40,7 @@ impl<'a> Invocation<'a> {
     pub(crate) fn new(home: &'a TestHome, arguments: Vec<OsString>) -> Self {
         Self {
             home,
-            program: home.binary().to_owned(),
+            program: None,
             arguments,
             environment: Vec::new(),
             directory: None,
@@ -84,7 +84,7 @@ impl<'a> Invocation<'a> {
 
     /// Another copy of the binary, for upgrades.
     pub fn program(mut self, program: impl AsRef<Path>) -> Self {
-        self.program = program.as_ref().to_owned();
+        self.program = Some(program.as_ref().to_owned());
         self
     }
 
@@ -111,8 +111,9 @@ impl<'a> Invocation<'a> {
     /// Starts it and leaves it running.
     #[track_caller]
     pub fn start(self) -> Running<'a> {
+        let program = self.program.clone().unwrap_or_else(|| self.home.binary());
         let mut line = self.wrapper.clone();
-        line.push(self.program.clone().into());
+        line.push(program.into());
         line.extend(self.arguments.iter().cloned());
         let mut command = Command::new(&line[0]);
         command
@@ -132,10 +133,10 @@ impl<'a> Invocation<'a> {
         if let Some(uid) = self.uid {
             command.gid(uid).uid(uid);
         }
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", shown(&line)));
         let line = shown(&self.arguments);
-        let mut child = command.spawn().unwrap_or_else(|error| {
-            panic!("cannot start {} {line}: {error}", self.program.display())
-        });
         if let (Some(bytes), Some(mut pipe)) = (self.stdin, child.stdin.take()) {
             // A program that does not read its input is no failure of the test's.
             std::thread::spawn(move || pipe.write_all(&bytes));
@@ -287,5 +288,61 @@ impl Ran {
         serde_json::from_slice(&self.stdout).unwrap_or_else(|error| {
             panic!("`meanwhile {}` printed no JSON: {error}\n{}", self.line, self.text())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A call of `sh` instead of the binary: what is tested here is the harness.
+    fn shell<'a>(home: &'a TestHome, script: &str) -> Invocation<'a> {
+        home.invoke(["-c", script]).program("sh")
+    }
+
+    #[test]
+    fn a_call_gets_its_own_home_and_nothing_of_ours() {
+        let home = TestHome::new();
+        let seen = shell(&home, "echo $MEANWHILE_HOME; echo $HOME; echo $CARGO_MANIFEST_DIR").run();
+        let expected =
+            format!("{}\n{}", home.state().display(), home.root().join("user").display());
+        assert_eq!(seen.ok(), expected);
+    }
+
+    #[test]
+    fn input_output_and_exit_code_arrive() {
+        let home = TestHome::new();
+        let ran = shell(&home, "cat; echo no >&2; exit 7").stdin("yes").run();
+        assert_eq!((ran.code(), ran.text(), ran.complaint()), (7, "yes".into(), "no\n".into()));
+    }
+
+    #[test]
+    #[should_panic(expected = "did not end within")]
+    fn a_call_that_hangs_is_ended_and_fails() {
+        let home = TestHome::new();
+        shell(&home, "exec sleep 1000").deadline(Duration::from_millis(50)).run();
+    }
+
+    #[test]
+    #[should_panic(expected = "somebody still holds its stdout")]
+    fn a_call_whose_child_keeps_the_pipe_fails() {
+        let home = TestHome::new();
+        shell(&home, "sleep 1000 2>/dev/null &").run();
+    }
+
+    #[test]
+    fn dropping_a_home_kills_what_belongs_to_it() {
+        let home = TestHome::new();
+        let mut bell = home.bell("bell");
+        let script = format!(
+            "setsid sh -c '{}; exec sleep 1000' >/dev/null 2>&1 &",
+            bell.shell("$$").replace('\'', "\"")
+        );
+        shell(&home, &script).run().ok();
+        let pid = bell.wait(DEADLINE).parse().expect("the shell rang with its pid");
+        let process = Process::of(pid).expect("it runs");
+        assert!(home.processes().contains(&pid));
+        drop(home);
+        assert!(!process.is_alive());
     }
 }
