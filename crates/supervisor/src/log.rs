@@ -6,9 +6,12 @@
 //! lengths alone. A cursor is a logical offset: bytes written, dropped ones included.
 //! Owns the layout, its writer (the supervisor) and its reader (everybody else). Never interprets the bytes.
 
+mod layout;
+mod lines;
 mod view;
+mod writer;
 
+pub use layout::Stream;
+pub use lines::Page;
 pub use view::{Extent, LogView};
-
-/// The head's file name inside the attempt's directory.
-pub const HEAD_NAME: &str = "output.log";
+pub(crate) use writer::{Drained, LogWriter, RETRY_AFTER};

@@ -25,6 +25,7 @@ mod messages;
 mod spec;
 
 pub use crate::codec::DecodeError;
+pub(crate) use connection::Incoming;
 pub use connection::{Connection, Received, WireError};
 pub use frame::{Frame, FrameReader};
 pub use messages::{

@@ -20,6 +20,20 @@ pub struct Member {
     pub rss_pages: u64,
 }
 
+impl Member {
+    /// Looks a process up; `None` when it is gone.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
+        let stat = stat(pid)?;
+        Some(Self {
+            identity: Identity { pid, start_time: stat.start_time },
+            comm: stat.comm,
+            zombie: matches!(stat.state, 'Z' | 'X'),
+            rss_pages: stat.rss_pages,
+        })
+    }
+}
+
 /// The direct children of a process.
 #[must_use]
 pub fn children(pid: u32) -> Vec<u32> {
@@ -43,13 +57,8 @@ pub fn descendants(root: u32) -> Vec<Member> {
         if !seen.insert(pid) {
             continue;
         }
-        let Some(stat) = stat(pid) else { continue };
-        members.push(Member {
-            identity: Identity { pid, start_time: stat.start_time },
-            comm: stat.comm,
-            zombie: matches!(stat.state, 'Z' | 'X'),
-            rss_pages: stat.rss_pages,
-        });
+        let Some(member) = Member::of(pid) else { continue };
+        members.push(member);
         open.extend(below(pid));
     }
     members
