@@ -17,6 +17,7 @@ mod contract;
 mod error;
 mod identity;
 pub mod limits;
+mod memory;
 mod record;
 mod sqlite;
 mod stored;
@@ -26,6 +27,7 @@ pub use command_key::CommandKey;
 pub use contract::{Checkpoint, Reader, Retention, Store};
 pub use error::StoreError;
 pub use identity::{Identity, Meta};
+pub use memory::{MemoryFault, MemoryStore};
 pub use record::{
     AttemptRecord, EventFilter, EventRecord, Extension, Filter, Logged, ReadyRecord, StateCounts,
     TaskRecord,

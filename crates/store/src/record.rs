@@ -6,7 +6,9 @@ use meanwhile_core::cause::{Actor, Cause};
 use meanwhile_core::event::{Exit, RunFigures, Stop};
 use meanwhile_core::spec::{Placement, TaskSpec};
 use meanwhile_core::time::Due;
-use meanwhile_core::{AttemptToken, GroupName, LaneName, SessionId, State, TaskId, Wall};
+use meanwhile_core::{
+    AttemptToken, GroupName, LaneName, LoadedTask, SessionId, State, TaskId, Wall,
+};
 
 /// One kept task.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,6 +152,49 @@ impl TaskRecord {
     #[must_use]
     pub fn current(&self) -> &AttemptRecord {
         self.attempts.last().expect("a task has at least one attempt")
+    }
+
+    /// The same as the core takes it; what its dependencies have come to is left to the caller.
+    pub(crate) fn into_loaded(self) -> LoadedTask {
+        let timeout = self.current().timeout(&self.spec);
+        let TaskRecord {
+            id,
+            spec,
+            placement,
+            created_at,
+            state,
+            order,
+            not_before,
+            stop,
+            retries_used,
+            lost_retries,
+            seat_kept,
+            children: _,
+            mut attempts,
+        } = self;
+        let AttemptRecord { number, queued_at, token, deadline, ready, crashes, .. } =
+            attempts.pop().expect("a task has at least one attempt");
+        LoadedTask {
+            id,
+            spec,
+            placement,
+            state,
+            attempt: number,
+            order,
+            created_at,
+            queued_at,
+            not_before,
+            token,
+            stop,
+            crashes,
+            retries_used,
+            lost_retries,
+            timeout,
+            deadline,
+            ready: ready.is_some(),
+            seat_kept,
+            ended_dependencies: Vec::new(),
+        }
     }
 }
 

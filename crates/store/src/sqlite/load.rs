@@ -14,7 +14,6 @@ use super::rows;
 use super::schema::{ATTEMPT, TASK};
 use crate::command_key::CommandKey;
 use crate::contract::Retention;
-use crate::record::{AttemptRecord, TaskRecord};
 use crate::stored::launch;
 use crate::stored::state::FIRST_TERMINAL;
 
@@ -30,53 +29,10 @@ pub(super) fn unfinished(db: &Connection) -> Result<Vec<LoadedTask>, Fault> {
     let mut tasks = Vec::new();
     while let Some(row) = found.next()? {
         let (_, record) = rows::task(row)?;
-        tasks.push(loaded(record));
+        tasks.push(record.into_loaded());
     }
     add_ended_dependencies(db, &mut tasks)?;
     Ok(tasks)
-}
-
-/// A record as the core takes it.
-pub(crate) fn loaded(record: TaskRecord) -> LoadedTask {
-    let timeout = record.current().timeout(&record.spec);
-    let TaskRecord {
-        id,
-        spec,
-        placement,
-        created_at,
-        state,
-        order,
-        not_before,
-        stop,
-        retries_used,
-        lost_retries,
-        seat_kept,
-        children: _,
-        mut attempts,
-    } = record;
-    let AttemptRecord { number, queued_at, token, deadline, ready, crashes, .. } =
-        attempts.pop().expect("a task has at least one attempt");
-    LoadedTask {
-        id,
-        spec,
-        placement,
-        state,
-        attempt: number,
-        order,
-        created_at,
-        queued_at,
-        not_before,
-        token,
-        stop,
-        crashes,
-        retries_used,
-        lost_retries,
-        timeout,
-        deadline,
-        ready: ready.is_some(),
-        seat_kept,
-        ended_dependencies: Vec::new(),
-    }
 }
 
 fn add_ended_dependencies(db: &Connection, tasks: &mut [LoadedTask]) -> Result<(), Fault> {

@@ -10,7 +10,7 @@
 
 mod fault;
 mod fold;
-pub(crate) mod load;
+mod load;
 mod open;
 mod read;
 mod rows;
