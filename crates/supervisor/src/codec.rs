@@ -130,6 +130,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Whether the bytes ended: what an appended field asks before it reads itself.
+    #[cfg(test)]
     pub(crate) fn at_end(&self) -> bool {
         self.bytes.is_empty()
     }

@@ -51,6 +51,8 @@ pub fn supervise_main(args: impl Iterator<Item = OsString>) -> ! {
     match settle_in(socket, run_dir) {
         Ok(mut supervisor) => {
             supervisor.run();
+            // An exit runs no destructors, and the socket's file must go.
+            drop(supervisor);
             std::process::exit(0)
         }
         Err(_) => std::process::exit(EXIT_SYSTEM),

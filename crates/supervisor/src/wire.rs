@@ -14,7 +14,8 @@
 //!   first kind frees the lock, so an unread start frees it by itself.
 //! - The supervisor answers `Start` with `Started`, or with `Refused` (nothing ran, the lock is free), or
 //!   with `SpawnFailed`. `Started` and `SpawnFailed` are always followed by one `Ended`, which is sent
-//!   again to every new daemon until it says `Recorded`. Then comes `Idle`, and the next `Start` may.
+//!   again to every new daemon until it says `Recorded`. The next `Start` may follow `Recorded` at once; if
+//!   none came with it and no kept leftovers live, `Idle` answers.
 //! - Messages about a token that is not the current one are ignored: they are late.
 //! - Growth: a frame of an unknown kind is skipped by its length. Fields are only ever appended; a reader
 //!   ignores what follows the fields it knows. `Hello.protocol` tells a daemon whom it serves.

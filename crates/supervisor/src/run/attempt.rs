@@ -437,11 +437,6 @@ impl Attempt {
         self.recorded && (self.released || self.tree() == Some(TreeState::Empty))
     }
 
-    /// Whether the daemon has no business here any more and only leftovers keep this process.
-    pub(super) fn is_kept(&self) -> bool {
-        self.recorded && !self.is_over()
-    }
-
     /// The record, while the daemon does not have it.
     pub(super) fn unrecorded(&self) -> Option<FromSupervisor> {
         self.record.as_ref().filter(|_| !self.recorded).cloned().map(FromSupervisor::Ended)

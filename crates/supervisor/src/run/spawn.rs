@@ -214,11 +214,18 @@ fn set_stdio(launch: &Launch<'_>) -> Result<(), Failure> {
 
 /// Ignored signals survive an exec, caught ones do not; the mask does too.
 pub(super) fn reset_signals() {
-    // SAFETY: `set` is initialised by sigemptyset before its use; SIG_DFL is a valid disposition for every
-    // number, and numbers that cannot be changed (KILL, STOP, the C library's own) only fail.
+    // The kernel's own `struct sigaction` with every field zero is SIG_DFL; it is shorter than this on every
+    // architecture. The C library's call would refuse its two private signals, which may be ignored as well.
+    let default = [0_u64; 16];
+    /// Bytes of the kernel's signal set.
+    const SET: libc::size_t = 8;
+    // SAFETY: `default` is valid for reads of a kernel sigaction, the null pointer means that the old one is
+    // not wanted, and numbers that cannot be changed (KILL, STOP) only fail. `set` is initialised by
+    // sigemptyset before its use.
     unsafe {
+        let old = ptr::null_mut::<libc::c_void>();
         for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, SET);
         }
         let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(set.as_mut_ptr());

@@ -336,8 +336,13 @@ impl Supervisor {
 
     fn on_start(&mut self, spec: Box<StartSpec>, owner: OwnedFd, dir: &OwnedFd) {
         let token = spec.token;
+        // The record of the task before may have come in the same read.
+        self.put_away();
         if self.task.is_some() {
             return self.say(&FromSupervisor::Refused { token, why: RefusedWhy::Busy });
+        }
+        if self.may_leave() {
+            return self.say(&FromSupervisor::Refused { token, why: RefusedWhy::Leaving });
         }
         let oom_count = self.oom_count();
         match Attempt::begin(spec, owner, dir, &self.null, oom_count) {
@@ -411,19 +416,23 @@ impl Supervisor {
             task.drain(&mut self.buffer, now);
         }
         messages.extend(task.advance(self.alone, &mut self.buffer, now));
-        let over = task.is_over();
         self.say_all(messages);
-        if over {
-            // Closing the owner file frees its lock.
-            self.task = None;
-            self.tasks_run += 1;
-            self.idle_since = now;
-            self.buffer = Vec::new();
-            self.reviver.disarm();
-            if !self.may_leave() {
-                self.say(&FromSupervisor::Idle);
-            }
+        if self.put_away() && !self.may_leave() {
+            self.say(&FromSupervisor::Idle);
         }
+    }
+
+    /// Lets go of a task that is over. Closing its owner file frees the lock.
+    fn put_away(&mut self) -> bool {
+        if !self.task.as_ref().is_some_and(Attempt::is_over) {
+            return false;
+        }
+        self.task = None;
+        self.tasks_run += 1;
+        self.idle_since = Moment::now();
+        self.buffer = Vec::new();
+        self.reviver.disarm();
+        true
     }
 
     fn revive(&mut self) {
