@@ -159,6 +159,12 @@ impl Settings {
         Some(self.retention_bytes).filter(|bytes| *bytes > 0)
     }
 
+    /// Whether anything is ever forgotten by itself.
+    #[must_use]
+    pub fn retention_enabled(&self) -> bool {
+        self.retention_age().is_some() || self.retention_bytes().is_some()
+    }
+
     /// The settings that the text of a `config.toml` means.
     ///
     /// # Errors

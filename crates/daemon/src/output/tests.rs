@@ -1,0 +1,185 @@
+//! Promises of `output`.
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+fn facts(ended: bool) -> AttemptFacts {
+    let state = if ended { WireState::Completed } else { WireState::Running };
+    AttemptFacts { attempt: 1, state, ended, figures: None }
+}
+
+fn page(dir: &Path, ended: bool, query: &OutputQuery) -> OutputReply {
+    let directory = fs::File::open(dir).unwrap();
+    let mut pager = Pager::open(&directory, PageRequest::new(query).unwrap(), ended).unwrap();
+    pager.run().unwrap();
+    pager.reply(facts(ended))
+}
+
+fn text(reply: &OutputReply) -> &str {
+    reply.text.as_str().expect("text is UTF-8")
+}
+
+/// A log of which the middle is gone: 0..12 and 20..30.
+fn with_gap() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("output.log"), "one\ntwo\nthr").unwrap();
+    fs::write(dir.path().join("output.20"), "ee\nfour\nfi").unwrap();
+    dir
+}
+
+fn with(bytes: impl AsRef<[u8]>) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("output.log"), bytes).unwrap();
+    dir
+}
+
+fn query() -> OutputQuery {
+    OutputQuery::default()
+}
+
+#[test]
+fn a_log_that_was_never_written_is_an_empty_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let reply = page(dir.path(), true, &query());
+    assert_eq!((text(&reply), reply.next_cursor, reply.ended), ("", 0, true));
+    assert!(!page(dir.path(), false, &query()).ended);
+}
+
+#[test]
+fn pages_follow_each_other_without_loss_or_repetition() {
+    let words: String =
+        (0..300).map(|n| format!("line {n} gr\u{f6}\u{df}e \u{1b}[1mx\u{1b}[0m\r\n")).collect();
+    let dir = with(&words);
+    let whole = text::clean(words.as_bytes());
+    for max in [1, 7, 4_096, 100_000] {
+        let (mut read, mut cursor) = (String::new(), 0);
+        for pages in 0.. {
+            let query = OutputQuery { since: Some(cursor), max_bytes: Some(max), ..query() };
+            let reply = page(dir.path(), true, &query);
+            assert!(reply.text.len() as u64 <= max);
+            assert_eq!(reply.truncated, !reply.ended, "{reply:?}");
+            read += text(&reply);
+            cursor = reply.next_cursor;
+            // One byte has no room for two-byte characters: such a page is refused elsewhere.
+            if reply.ended || (max == 1 && pages > 20) {
+                break;
+            }
+        }
+        assert!(max == 1 || read == whole, "max {max}");
+    }
+}
+
+#[test]
+fn head_and_tail_are_lines() {
+    let dir = with("1\n2\n3\n4\n5");
+    let check = |query: OutputQuery, expected: &str| {
+        assert_eq!(text(&page(dir.path(), true, &query)), expected, "{query:?}");
+    };
+    check(OutputQuery { head: Some(2), ..query() }, "1\n2\n");
+    check(OutputQuery { head: Some(0), ..query() }, "");
+    check(OutputQuery { tail: Some(2), ..query() }, "4\n5");
+    check(OutputQuery { tail: Some(0), ..query() }, "");
+    check(OutputQuery { tail: Some(99), ..query() }, "1\n2\n3\n4\n5");
+    check(OutputQuery { since: Some(2), head: Some(1), ..query() }, "2\n");
+    check(OutputQuery { since: Some(8), tail: Some(3), ..query() }, "5");
+    check(OutputQuery { since: Some(99), ..query() }, "");
+    let reply = page(dir.path(), true, &OutputQuery { head: Some(2), ..query() });
+    assert_eq!((reply.next_cursor, reply.ended, reply.truncated), (4, false, false));
+}
+
+#[test]
+fn grep_finds_lines_in_the_text_that_is_shown() {
+    let dir = with("a error 1\n\u{1b}[31merr\u{1b}[0mor 2\nfine\nlast error");
+    let grep = |more: OutputQuery| OutputQuery { grep: Some("error".into()), ..more };
+    let check = |ended, query: OutputQuery, expected: &str| {
+        assert_eq!(text(&page(dir.path(), ended, &query)), expected, "{query:?}");
+    };
+    check(true, grep(query()), "a error 1\nerror 2\nlast error");
+    check(false, grep(query()), "a error 1\nerror 2\n");
+    check(true, grep(OutputQuery { head: Some(1), ..query() }), "a error 1\n");
+    check(true, grep(OutputQuery { tail: Some(2), ..query() }), "error 2\nlast error");
+    let running = page(dir.path(), false, &grep(query()));
+    let rest = OutputQuery { since: Some(running.next_cursor), ..query() };
+    assert_eq!(text(&page(dir.path(), true, &grep(rest))), "last error");
+}
+
+#[test]
+fn matches_beyond_max_bytes_are_on_the_next_page() {
+    let lines: String = (0..100).map(|n| format!("match {n:03}\nother\n")).collect();
+    let dir = with(&lines);
+    let (mut read, mut cursor) = (String::new(), 0);
+    loop {
+        let query = OutputQuery {
+            grep: Some("^match".into()),
+            since: Some(cursor),
+            max_bytes: Some(35),
+            ..query()
+        };
+        let reply = page(dir.path(), true, &query);
+        read += text(&reply);
+        cursor = reply.next_cursor;
+        if reply.ended {
+            break;
+        }
+    }
+    assert_eq!(read, (0..100).map(|n| format!("match {n:03}\n")).collect::<String>());
+}
+
+#[test]
+fn a_gap_is_marked_where_it_is() {
+    let dir = with_gap();
+    let reply = page(dir.path(), true, &query());
+    assert_eq!(text(&reply), "one\ntwo\nthree\nfour\nfi");
+    assert_eq!(reply.gaps, [Gap { at: 11, from: 11, to: 20 }]);
+    assert_eq!((reply.bytes, reply.dropped_bytes, reply.next_cursor), (30, 9, 30));
+    let grep = OutputQuery { grep: Some("^thr$".into()), ..query() };
+    assert_eq!(text(&page(dir.path(), true, &grep)), "thr", "a line ends where the gap begins");
+    let within = OutputQuery { since: Some(15), ..query() };
+    let reply = page(dir.path(), true, &within);
+    assert_eq!((text(&reply), reply.gaps[0].from), ("ee\nfour\nfi", 15));
+}
+
+#[test]
+fn raw_is_the_bytes_and_text_is_not() {
+    let bytes = b"\x1b[31mred\xff\x00\r\n";
+    let dir = with(bytes);
+    let raw = OutputQuery { raw: true, ..query() };
+    assert_eq!(page(dir.path(), true, &raw).text.as_bytes(), bytes);
+    assert_eq!(text(&page(dir.path(), true, &query())), "red\u{fffd}\n");
+    let raw = OutputQuery { raw: true, max_bytes: Some(3), ..query() };
+    let reply = page(dir.path(), true, &raw);
+    assert_eq!((reply.text.as_bytes(), reply.next_cursor, reply.truncated), (&bytes[..3], 3, true));
+}
+
+#[test]
+fn what_a_running_task_has_not_finished_writing_is_left_to_the_next_page() {
+    let dir = with("ok \u{1b}[3");
+    let reply = page(dir.path(), false, &query());
+    assert_eq!((text(&reply), reply.next_cursor), ("ok ", 3));
+    fs::write(dir.path().join("output.log"), "ok \u{1b}[31mred\u{20ac}").unwrap();
+    let next = OutputQuery { since: Some(reply.next_cursor), ..query() };
+    assert_eq!(text(&page(dir.path(), true, &next)), "red\u{20ac}");
+    let dir = with(&"ok \u{20ac}".as_bytes()[..4]);
+    let reply = page(dir.path(), false, &query());
+    assert_eq!((text(&reply), reply.next_cursor), ("ok ", 3));
+    assert_eq!(text(&page(dir.path(), true, &query())), "ok \u{fffd}");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_a_reason() {
+    let check = |query: OutputQuery, code, part: &str| {
+        let error = PageRequest::new(&query).unwrap_err();
+        assert_eq!(error.code, code);
+        assert!(error.message.contains(part) && !error.hint.is_empty(), "{error:?}");
+    };
+    check(OutputQuery { grep: Some("(".into()), ..query() }, ErrorCode::Usage, "unclosed group");
+    check(OutputQuery { head: Some(1), tail: Some(1), ..query() }, ErrorCode::Usage, "both");
+    check(OutputQuery { stream: Some("x".into()), ..query() }, ErrorCode::Usage, "`x`");
+    check(
+        OutputQuery { stream: Some("stdout".into()), ..query() },
+        ErrorCode::Unsupported,
+        "stdout",
+    );
+}
