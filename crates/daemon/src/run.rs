@@ -88,7 +88,10 @@ fn serve(
         }
         Err(LockError::Io(e)) => return Err(cannot("take the lock of the home", &e)),
     };
-    let settings = settings::load(&paths.config).map_err(ApiError::from)?;
+    let settings = settings::load(&paths.config).map_err(|e| {
+        ApiError::new(ErrorCode::Usage, e.to_string())
+            .hint(format!("edit {}", paths.config.display()))
+    })?;
     let logs = home.logs().map_err(|e| ApiError::new(ErrorCode::Store, e.to_string()))?;
     crate::daemon_log::init(logs, settings.log_level);
     tracing::info!(
@@ -110,6 +113,7 @@ fn serve(
     let (postbox, letters) = Postbox::new(Arc::clone(&bell));
     let (committed, committed_seen) = watch::channel(0);
     let settings = Arc::new(settings);
+    let env_gate = Arc::default();
     let server = crate::http::start(
         listener,
         crate::http::ContextInputs {
@@ -120,6 +124,7 @@ fn serve(
             cgroups: cgroups.as_ref().ok().cloned(),
             no_cgroup: cgroups.as_ref().err().map(ToString::to_string),
             machine: machine.clone(),
+            env_gate: Arc::clone(&env_gate),
         },
     )
     .map_err(|e| cannot("start the server", &e))?;
@@ -134,6 +139,7 @@ fn serve(
         committed,
         readiness: server.readiness(),
         starter,
+        env_gate,
     });
     let ending = match engine {
         Ok(engine) => {
@@ -225,8 +231,8 @@ fn starter(
         daemon_cgroup: cgroups.as_ref().map(|c| bytes(&c.leaf())),
         ..Init::default()
     };
-    let boot_id = meanwhile_supervisor::process::boot_id()
-        .map_err(|e| cannot("read the boot id", &e))?;
+    let boot_id =
+        meanwhile_supervisor::process::boot_id().map_err(|e| cannot("read the boot id", &e))?;
     let inputs = StarterInputs {
         paths: paths.clone(),
         spawner: SupervisorStarter::new(executable, run, &environment),

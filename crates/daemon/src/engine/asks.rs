@@ -38,7 +38,13 @@ impl Engine {
                 return Ok(());
             }
             Ask::Stop { cancel_all, by } => {
-                self.stop(now, cancel_all, &by, PendingReply { to, reply: Ok(Reply::Done), request: None }, turn);
+                self.stop(
+                    now,
+                    cancel_all,
+                    &by,
+                    PendingReply { to, reply: Ok(Reply::Done), request: None },
+                    turn,
+                );
                 return Ok(());
             }
             Ask::Submit(tasks) => self.submit(now, tasks, turn),
@@ -124,8 +130,11 @@ impl Engine {
         }
         self.fill_ended_dependencies(&mut fresh)?;
         if !fresh.is_empty() {
-            let specs: Vec<_> =
-                fresh.iter().take(self.starter.room_for_specs()).map(|t| (t.id, t.spec.clone())).collect();
+            let specs: Vec<_> = fresh
+                .iter()
+                .take(self.starter.room_for_specs())
+                .map(|t| (t.id, t.spec.clone()))
+                .collect();
             self.core
                 .apply(now, entropy(), Input::Submit(fresh), turn)
                 .map_err(|refusal| error(&refusal))?;
@@ -307,9 +316,9 @@ impl Engine {
             .map(|task| {
                 let ended = match self.core.task(task) {
                     Some(_) => None,
-                    None => {
-                        Some(self.state_of(task)?.ok_or_else(|| error(&Refusal::UnknownTask(task)))?)
-                    }
+                    None => Some(
+                        self.state_of(task)?.ok_or_else(|| error(&Refusal::UnknownTask(task)))?,
+                    ),
                 };
                 Ok(WaitTarget { task, ended })
             })

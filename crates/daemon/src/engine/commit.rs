@@ -53,8 +53,7 @@ impl Engine {
             saved.iter().map(|(request, reply)| SavedReply { request, reply }).collect();
         let events = std::mem::take(&mut self.deferred);
         self.flush_at = None;
-        let batch =
-            Batch { now, events: &events, replies: &replies, ..Batch::default() };
+        let batch = Batch { now, events: &events, replies: &replies, ..Batch::default() };
         let committed = match self.store.commit(&batch) {
             Err(StoreError::Full { path }) => {
                 tracing::error!(?path, "disk full: giving up the reserve, holding starts");
@@ -73,8 +72,7 @@ impl Engine {
     /// Remembers where the store is used, so that the next start knows whether the machine was
     /// restarted since.
     pub(super) fn remember_place(&mut self, now: Now) -> Result<(), Ending> {
-        let batch =
-            Batch { now, here: Some(self.starter.identity()), ..Batch::default() };
+        let batch = Batch { now, here: Some(self.starter.identity()), ..Batch::default() };
         self.store.commit(&batch).map_err(Ending::Store)?;
         self.make_reserve();
         Ok(())
@@ -105,16 +103,13 @@ impl Engine {
 
     /// Whether there is room for new work; refuses it with a reason before the disk is really full.
     pub(super) fn check_disk(&mut self) {
-        if self.status.held.is_none() && self.free_bytes().is_some_and(|free| free < LOW_WATER_BYTES)
+        if self.status.held.is_none()
+            && self.free_bytes().is_some_and(|free| free < LOW_WATER_BYTES)
         {
             let reason = "disk full".to_owned();
             tracing::error!("less than 8 MiB free: new work is refused");
             let mut turn = Turn::default();
-            self.apply(
-                clock::now(),
-                Input::HoldStarts { reason: Some(reason.clone()) },
-                &mut turn,
-            );
+            self.apply(clock::now(), Input::HoldStarts { reason: Some(reason.clone()) }, &mut turn);
             self.status.held = Some(reason);
             self.disk_check_at = Some(clock::boot().after(DISK_RECHECK));
         }

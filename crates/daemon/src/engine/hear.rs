@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use meanwhile_core::cause::SpawnStage;
 use meanwhile_core::event::{Exit, RunFigures};
 use meanwhile_core::input::{EndedBy, Found, Report};
-use meanwhile_core::cause::SpawnStage;
 use meanwhile_core::{Input, Now, Turn, Wall};
 use meanwhile_supervisor::exit::{self, EndWhy, ExitRecord, TreeState};
 use meanwhile_supervisor::wire::{FromSupervisor, Phase, Running};
@@ -47,7 +47,9 @@ impl Engine {
                 self.greeted(now, key, current, turn);
             }
             FromSupervisor::Started { token, pid, .. } => {
-                let Some(job) = self.fleet.job(key).filter(|j| j.token.0 == token.0) else { return };
+                let Some(job) = self.fleet.job(key).filter(|j| j.token.0 == token.0) else {
+                    return;
+                };
                 self.starter.settled(job.token);
                 self.alive.insert(job.token);
                 self.report(now, job, Report::Started { pid, supervisor_pid }, turn);
@@ -60,13 +62,17 @@ impl Engine {
                 self.ended(now, job, &record, turn);
             }
             FromSupervisor::Refused { token, why } => {
-                let Some(job) = self.fleet.job(key).filter(|j| j.token.0 == token.0) else { return };
+                let Some(job) = self.fleet.job(key).filter(|j| j.token.0 == token.0) else {
+                    return;
+                };
                 tracing::info!(?why, task = %job.task, "a supervisor refused a start");
                 self.fleet.forget_job(key);
                 self.never_ran(now, job, turn);
             }
             FromSupervisor::Unkillable { token, pids } => {
-                let Some(job) = self.fleet.job(key).filter(|j| j.token.0 == token.0) else { return };
+                let Some(job) = self.fleet.job(key).filter(|j| j.token.0 == token.0) else {
+                    return;
+                };
                 tracing::error!(task = %job.task, ?pids, "processes that nothing can kill");
                 let report = Report::Unkillable { exit: None, run: RunFigures::default() };
                 self.report(now, job, report, turn);

@@ -25,7 +25,7 @@ use std::sync::{Arc, mpsc};
 
 use meanwhile_api::ApiError;
 use meanwhile_core::{
-    AttemptToken, Boot, Core, Event, Input, Now, RequestId, TaskId, Turn, WaitId,
+    AttemptToken, Boot, Core, Effect, Event, Input, Now, RequestId, TaskId, Turn, WaitId,
 };
 use meanwhile_host::clock;
 use meanwhile_host::home::Home;
@@ -70,6 +70,8 @@ pub struct Parts {
     pub readiness: Box<dyn ReadinessWatch>,
     /// Makes supervisors and their start specs.
     pub starter: Starter,
+    /// Held for reading while a captured environment may be on its way into a submission.
+    pub env_gate: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// A reply that goes out after the commit.
@@ -121,6 +123,9 @@ pub struct Engine {
     status: LoopStatus,
     /// Starts are held because the disk is full, since when the space is looked at again.
     disk_check_at: Option<Boot>,
+    env_gate: Arc<tokio::sync::RwLock<()>>,
+    /// When captured environments are deleted if nothing is unfinished by then.
+    env_sweep_at: Option<Boot>,
     retention_at: Boot,
 }
 
@@ -145,6 +150,7 @@ impl Engine {
             committed,
             readiness,
             starter,
+            env_gate,
         } = parts;
         let selector = Selector::new(bell).map_err(|e| Ending::System("make an epoll set", e))?;
         let epoll = selector.share().map_err(|e| Ending::System("share the epoll set", e))?;
@@ -152,6 +158,9 @@ impl Engine {
         let same_boot = store.meta().identity.boot == starter.identity().boot;
         let tasks = store.load_unfinished().map_err(Ending::Store)?;
         let active = recover::active_attempts(&tasks);
+        starter.sweep_envs(&tasks).unwrap_or_else(|error| {
+            tracing::warn!(%error, "captured environments that nobody needs could not be deleted");
+        });
         let core = Core::load(settings.core(), tasks, same_boot, now);
         committed.send_replace(store.last_seq().map_err(Ending::Store)?);
         let mut engine = Self {
@@ -177,6 +186,8 @@ impl Engine {
             stopping: None,
             status: LoopStatus::default(),
             disk_check_at: None,
+            env_gate,
+            env_sweep_at: None,
             retention_at: now.boot,
         };
         engine.remember_place(now)?;
@@ -201,10 +212,8 @@ impl Engine {
     /// One turn: select, apply, commit, perform, acknowledge.
     fn turn(&mut self) -> Result<(), Ending> {
         let wait_until = if self.follow_ups.is_empty() { self.next_due() } else { Some(Boot(0)) };
-        let ready = self
-            .selector
-            .wait(wait_until)
-            .map_err(|e| Ending::System("wait for events", e))?;
+        let ready =
+            self.selector.wait(wait_until).map_err(|e| Ending::System("wait for events", e))?;
         let now = clock::now();
         let mut turn = Turn::default();
         let mut replies = Vec::new();
@@ -223,8 +232,12 @@ impl Engine {
         self.core.settle(now, entropy(), &mut turn);
         let Turn { events, effects } = turn;
         self.commit(now, events, &replies)?;
+        let ended = effects.iter().any(|e| matches!(e, Effect::Dropped { .. }));
         for effect in effects {
             self.perform(effect);
+        }
+        if ended {
+            self.plan_env_sweep(now);
         }
         self.fleet.flush();
         for PendingReply { to, reply, request: _ } in replies {
@@ -262,6 +275,7 @@ impl Engine {
         }
         self.reach_again(now, turn);
         self.watch_disk(now, turn);
+        self.sweep_envs(now);
         self.retain(now, turn)
     }
 
@@ -275,6 +289,7 @@ impl Engine {
             self.flush_at,
             unreached,
             self.disk_check_at,
+            self.env_sweep_at,
             self.retention_due(),
         ]
         .into_iter()

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use meanwhile_core::StopWhy;
 use meanwhile_core::input::Report;
 use meanwhile_core::{Boot, Effect, Input, Now, TaskId, TaskSpec, Turn};
-use meanwhile_core::StopWhy;
 use meanwhile_store::Retention;
 use meanwhile_supervisor::wire::{self, ToSupervisor, Token};
 
@@ -28,7 +28,8 @@ impl Engine {
                 self.start(Job { task, attempt, token }, timeout);
             }
             Effect::Stop { task, token, why } => {
-                let grace = self.spec(task).map_or(meanwhile_core::limits::GRACE, |s| s.timing.grace);
+                let grace =
+                    self.spec(task).map_or(meanwhile_core::limits::GRACE, |s| s.timing.grace);
                 let why = match why {
                     StopWhy::Cancelled => wire::StopWhy::Cancel,
                     StopWhy::Reported => wire::StopWhy::Reported,

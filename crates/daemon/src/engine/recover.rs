@@ -53,24 +53,26 @@ impl Engine {
 
     /// Connects to the supervisor that holds an attempt's lock.
     pub(super) fn reach(&mut self, now: Now, job: Job, header: Option<&OwnerHeader>) {
-        let reached = header.ok_or_else(|| "its owner file has no header".to_owned()).and_then(|h| {
-            let name = String::from_utf8_lossy(&h.socket_name).into_owned();
-            let socket = self
-                .starter
-                .run_dir()
-                .connect_socket(&name, CONNECT_PATIENCE)
-                .map_err(|error| error.to_string())?;
-            let who = Who {
-                pid: h.pid,
-                start_time: h.start_time,
-                socket_name: h.socket_name.clone(),
-                protocol: h.protocol,
-            };
-            let init = self.starter.init(&name);
-            let key = self.fleet.add(socket.into(), who, None, &init).map_err(|e| e.to_string())?;
-            self.fleet.assign(key, job);
-            Ok(())
-        });
+        let reached =
+            header.ok_or_else(|| "its owner file has no header".to_owned()).and_then(|h| {
+                let name = String::from_utf8_lossy(&h.socket_name).into_owned();
+                let socket = self
+                    .starter
+                    .run_dir()
+                    .connect_socket(&name, CONNECT_PATIENCE)
+                    .map_err(|error| error.to_string())?;
+                let who = Who {
+                    pid: h.pid,
+                    start_time: h.start_time,
+                    socket_name: h.socket_name.clone(),
+                    protocol: h.protocol,
+                };
+                let init = self.starter.init(&name);
+                let key =
+                    self.fleet.add(socket.into(), who, None, &init).map_err(|e| e.to_string())?;
+                self.fleet.assign(key, job);
+                Ok(())
+            });
         if let Err(error) = reached {
             tracing::debug!(task = %job.task, error, "a supervisor could not be reached yet");
             self.look_again(now, job);

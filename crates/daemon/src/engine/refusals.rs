@@ -17,9 +17,12 @@ pub fn error(refusal: &Refusal) -> ApiError {
         }
         Refusal::Cycle(tasks) => {
             let path: Vec<_> = tasks.iter().map(ToString::to_string).collect();
-            ApiError::new(ErrorCode::Cycle, format!("tasks wait for each other: {}", path.join(" after ")))
-                .hint("remove one --after from the circle")
-                .detail("tasks", path)
+            ApiError::new(
+                ErrorCode::Cycle,
+                format!("tasks wait for each other: {}", path.join(" after ")),
+            )
+            .hint("remove one --after from the circle")
+            .detail("tasks", path)
         }
         Refusal::TooManyDependencies { limit } => {
             ApiError::new(ErrorCode::Limit, format!("more than {limit} dependencies of one task"))
@@ -38,15 +41,17 @@ pub fn error(refusal: &Refusal) -> ApiError {
         .hint("wait for some of them: meanwhile wait")
         .hint("a person may raise it: meanwhile config set limits.descendants N")
         .detail("setting", "limits.descendants"),
-        Refusal::QueueFull { queued, limit } => {
-            ApiError::new(ErrorCode::Limit, format!("{queued} tasks are queued, the limit is {limit}"))
-                .hint("wait for tasks to end, or raise it: meanwhile config set limits.queued N")
-                .detail("setting", "limits.queued")
-        }
-        Refusal::OverLimitNotAllowed => {
-            ApiError::new(ErrorCode::Forbidden, "--over-limit is for people, not for agents or tasks")
-                .hint("leave it out: the task is queued and starts in its turn")
-        }
+        Refusal::QueueFull { queued, limit } => ApiError::new(
+            ErrorCode::Limit,
+            format!("{queued} tasks are queued, the limit is {limit}"),
+        )
+        .hint("wait for tasks to end, or raise it: meanwhile config set limits.queued N")
+        .detail("setting", "limits.queued"),
+        Refusal::OverLimitNotAllowed => ApiError::new(
+            ErrorCode::Forbidden,
+            "--over-limit is for people, not for agents or tasks",
+        )
+        .hint("leave it out: the task is queued and starts in its turn"),
         Refusal::WaitsForAncestor { inside, target } => ApiError::new(
             ErrorCode::WaitsForItself,
             format!("task {inside} cannot wait for {target}, which it is part of"),
@@ -82,6 +87,7 @@ pub fn store_error(error: &StoreError) -> ApiError {
         StoreError::Missing { .. }
         | StoreError::Unreadable { .. }
         | StoreError::Damaged { .. }
+        | StoreError::Contradiction { .. }
         | StoreError::Newer { .. }
         | StoreError::Older { .. }
         | StoreError::Migration { .. }

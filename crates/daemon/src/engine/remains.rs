@@ -3,12 +3,16 @@
 //! Killing and verifying may take seconds, so a helper thread does it and posts a letter. Owns what is
 //! to be reported then. The seat stays taken until the tree is verified empty.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use meanwhile_core::event::RunFigures;
 use meanwhile_core::input::Report;
 use meanwhile_core::{AttemptToken, Now, TaskId, Turn};
-use meanwhile_host::evidence;
+use meanwhile_host::proc::Identity;
+use meanwhile_host::{clock, evidence};
 use meanwhile_supervisor::owner::OwnerView;
 use tokio::sync::oneshot;
 
@@ -18,6 +22,8 @@ use crate::letters::{Ask, Letter};
 
 /// After this long the task is called unkillable, and the watch goes on.
 const GIVE_UP: Duration = Duration::from_secs(60);
+/// Pause before remains that could not be looked at are looked at again.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// What is to be reported once the remains are gone.
 #[derive(Debug)]
@@ -28,18 +34,41 @@ pub struct Remains {
     pub over: bool,
 }
 
+/// Kills and verifies for at most [`GIVE_UP`]; false when something is still there.
+fn emptied(target: &evidence::Remains) -> bool {
+    let deadline = clock::monotonic().0 + u64::try_from(GIVE_UP.as_millis()).unwrap_or(u64::MAX);
+    loop {
+        match evidence::kill_remains(target, GIVE_UP) {
+            Ok(killed) => return killed.left.is_empty(),
+            // Its lock was free, so the supervisor is past its last word and about to be gone.
+            Err(error) if clock::monotonic().0 < deadline => {
+                tracing::debug!(%error, task = %target.task, "remains cannot be ended yet");
+                std::thread::sleep(RETRY);
+            }
+            Err(error) => {
+                tracing::error!(%error, task = %target.task, "remains cannot be ended");
+                return false;
+            }
+        }
+    }
+}
+
 impl Engine {
     /// Ends what is left of an attempt in a thread of its own.
     pub(super) fn look_after(&mut self, job: Job, view: &OwnerView, remains: Remains) {
         if self.remains.insert(job.token, remains).is_some() {
             return;
         }
+        let Some(header) = view.header.as_ref() else {
+            unreachable!("a file without a header is judged as never run")
+        };
+        let identity = |pid, start_time| Identity { pid, start_time };
         let target = evidence::Remains {
             task: job.task,
             attempt: job.attempt,
-            cgroup: view.header.as_ref().and_then(|h| h.cgroup.clone()),
-            main: view.main.map(|m| (m.pid, m.start_time)),
-            supervisor: view.header.as_ref().map(|h| (h.pid, h.start_time)),
+            cgroup: header.cgroup.clone().map(|c| PathBuf::from(OsString::from_vec(c))),
+            main: view.main.map(|m| identity(m.pid, m.start_time)),
+            supervisor: identity(header.pid, header.start_time),
         };
         let postbox = self.postbox.clone();
         let Job { task, token, .. } = job;
@@ -49,19 +78,17 @@ impl Engine {
             postbox.post(Letter { ask, request: None, reply });
         };
         let spawned = std::thread::Builder::new().name("remains".into()).spawn(move || {
-            if evidence::kill_remains(&target, Some(GIVE_UP)) {
-                tell(true);
-            } else {
+            if !emptied(&target) {
                 tell(false);
-                // Without a deadline it returns when nothing is left.
-                evidence::kill_remains(&target, None);
-                tell(true);
+                // The watch goes on: the seat is freed when it is gone.
+                while !emptied(&target) {}
             }
+            tell(true);
         });
         if let Err(error) = spawned {
             tracing::error!(%error, "no thread to look after a lost attempt");
             self.remains.remove(&token);
-            self.look_again(meanwhile_host::clock::now(), job);
+            self.look_again(clock::now(), job);
         }
     }
 
@@ -74,15 +101,15 @@ impl Engine {
         emptied: bool,
         turn: &mut Turn,
     ) {
-        let Some(remains) = self.remains.get_mut(&token) else { return };
         let Some((attempt, _)) = self.attempt_of(task).filter(|(_, t)| *t == token) else {
             self.remains.remove(&token);
             return;
         };
         let report = if emptied {
-            let remains = self.remains.remove(&token).expect("it was there above");
+            let Some(remains) = self.remains.remove(&token) else { return };
             if remains.over { Report::Emptied } else { remains.report }
         } else {
+            let Some(remains) = self.remains.get_mut(&token) else { return };
             remains.over = true;
             Report::Unkillable { exit: None, run: RunFigures::default() }
         };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meanwhile_core::spec::{Command, EnvProfile, Stdin};
-use meanwhile_core::{AttemptToken, TaskId, TaskSpec};
+use meanwhile_core::{AttemptToken, LoadedTask, Now, TaskId, TaskSpec};
 use meanwhile_host::cgroup::Subtree;
 use meanwhile_host::dir::Dir;
 use meanwhile_host::env_store::EnvStore;
@@ -30,6 +30,8 @@ const SPECS_KEPT: usize = 256;
 const IDLE_MS: u32 = 10_000;
 /// Tasks after which a supervisor is replaced, so that what it may have leaked is given back.
 const MAX_TASKS: u32 = 1_000;
+/// Captured environments are deleted when nothing has been unfinished for this long.
+const ENV_SWEEP: Duration = Duration::from_secs(120);
 /// In a task's directory: the name of the environment that a later retry brought.
 const ENV_NAME: &str = "env";
 
@@ -158,8 +160,13 @@ impl Starter {
         file.sync_data()
     }
 
-    /// Environments that none of these needs are deleted.
-    pub(super) fn keep_only_envs(&self, needed: &HashSet<String>) -> io::Result<()> {
+    /// Deletes captured environments that none of these tasks needs.
+    pub(super) fn sweep_envs(&self, unfinished: &[LoadedTask]) -> io::Result<()> {
+        let mut needed: HashSet<String> =
+            unfinished.iter().filter_map(|t| t.spec.env.captured.clone()).collect();
+        for task in unfinished.iter().filter(|t| t.attempt > 1) {
+            needed.extend(later_env(&self.inputs.paths, task.id)?);
+        }
         self.envs.keep_only(|hash| needed.contains(&hash.to_string()))
     }
 
@@ -250,6 +257,28 @@ impl Starter {
 }
 
 impl Engine {
+    /// Deletes the captured environments once nothing has been unfinished for a while; the while saves
+    /// a burst of single commands from writing theirs again and again.
+    pub(super) fn sweep_envs(&mut self, now: Now) {
+        if self.core.unfinished() > 0 {
+            self.env_sweep_at = None;
+        } else if self.env_sweep_at.is_some_and(|at| at <= now.boot) {
+            self.env_sweep_at = None;
+            // Whoever holds the gate is about to submit a task with an environment just written.
+            let swept = self.env_gate.try_write().map(|_gate| self.starter.sweep_envs(&[]));
+            if let Ok(Err(error)) = swept {
+                tracing::warn!(%error, "captured environments could not be deleted");
+            }
+        }
+    }
+
+    /// The last unfinished task may just have ended.
+    pub(super) fn plan_env_sweep(&mut self, now: Now) {
+        if self.core.unfinished() == 0 {
+            self.env_sweep_at.get_or_insert(now.boot.after(ENV_SWEEP));
+        }
+    }
+
     /// Hands an attempt to a supervisor: an idle one, else a new one.
     pub(super) fn start(&mut self, job: Job, timeout: Option<Duration>) {
         let idle = self.fleet.take_idle();
