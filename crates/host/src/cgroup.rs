@@ -25,8 +25,12 @@ use crate::proc;
 use crate::systemd_scope::{self, ScopeError};
 
 const LEAF: &str = "daemon";
+/// Where systemd starts the daemon inside of our unit (`DelegateSubgroup=`): the unit's own cgroup
+/// stays without processes, so that controllers can be enabled in it and restarts still work.
+pub(crate) const UNIT_SUBGROUP: &str = "meanwhile-daemon";
 const HOME_PREFIX: &str = "meanwhile-";
 const TASK_PREFIX: &str = "t-";
+const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 /// Present on a system that systemd runs.
 const SYSTEMD_MARK: &str = "/run/systemd/system";
 
@@ -64,8 +68,11 @@ pub enum Layout {
 pub enum Origin {
     /// The cgroup we were started in, which we may write.
     Own,
-    /// One that systemd delegated to our unit.
+    /// One that systemd delegated to our unit, which starts us below it.
     Delegated,
+    /// One that systemd delegated to our unit, whose main process it starts in it directly (before
+    /// version 254). Controllers stay off there: it could not start a daemon in it again.
+    DelegatedWhole,
     /// A transient scope that we asked for.
     Scope(String),
     /// The subtree of an earlier daemon of this home, inside which we were started.
@@ -140,12 +147,56 @@ pub fn set_up(request: &Request<'_>) -> Result<Subtree, NoCgroup> {
     let leaf = path.join(LEAF);
     make(&leaf)?;
     write(&leaf.join("cgroup.procs"), "0")?;
-    let controllers = enable_controllers(&path);
+    if origin != Origin::DelegatedWhole {
+        enable_controllers(path.parent().expect("it was joined to the base"));
+    }
+    enable_controllers(&path);
+    let controllers = enabled_controllers(&path);
     let has_kill = leaf.join("cgroup.kill").exists();
     Ok(Subtree { path, layout: mount.layout, origin, controllers, has_kill })
 }
 
+/// What [`set_up`] would find for a daemon started from here, without making or moving anything.
+/// For `doctor`, when no daemon runs that could tell.
+///
+/// # Errors
+/// The reason there would be none.
+pub fn probe(request: &Request<'_>) -> Result<Prospect, NoCgroup> {
+    if request.mode == CgroupMode::Off {
+        return Err(NoCgroup::SwitchedOff);
+    }
+    let mount = Mount::find().ok_or(NoCgroup::NotMounted)?;
+    let own = own_directory(&mount)?;
+    let home_name = format!("{HOME_PREFIX}{}", request.home_hash);
+    if let Some(path) = up_to_component(&own, &home_name) {
+        return Ok(Prospect::At(path, Origin::Inherited));
+    }
+    match by_right(&own, Path::new(SYSTEMD_MARK)) {
+        ByRight::Build(base, origin) => Ok(Prospect::At(base, origin)),
+        ByRight::NotWritable => Err(NoCgroup::NotWritable(own)),
+        ByRight::Ask { writable } => match systemd_scope::can_ask(request.environment) {
+            Ok(()) => Ok(Prospect::ByScope),
+            Err(_) if writable => Ok(Prospect::At(own, Origin::Own)),
+            Err(why) => Err(NoCgroup::NotDelegated(own, why)),
+        },
+    }
+}
+
+/// What a daemon would find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prospect {
+    /// A place to build.
+    At(PathBuf, Origin),
+    /// A manager to ask for one.
+    ByScope,
+}
+
 impl Subtree {
+    #[cfg(test)]
+    pub(crate) fn for_tests(path: PathBuf, controllers: Controllers, has_kill: bool) -> Self {
+        Self { path, layout: Layout::Unified, origin: Origin::Own, controllers, has_kill }
+    }
+
     /// The subtree's directory.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -358,23 +409,53 @@ fn find_base(
     mount: &Mount,
     own: PathBuf,
 ) -> Result<(PathBuf, Origin), NoCgroup> {
-    let writable = may_write(&own);
-    if !Path::new(SYSTEMD_MARK).is_dir() {
-        return if writable { Ok((own, Origin::Own)) } else { Err(NoCgroup::NotWritable(own)) };
-    }
-    if writable && is_delegated(&own) {
-        return Ok((own, Origin::Delegated));
-    }
-    let unit = format!("{HOME_PREFIX}{}.scope", request.home_hash);
-    match systemd_scope::enter(&unit, request.environment) {
-        Ok(()) => {
-            let scope = own_directory(mount)?;
-            let base = up_to_component(&scope, &unit).unwrap_or(scope);
-            Ok((base, Origin::Scope(unit)))
+    match by_right(&own, Path::new(SYSTEMD_MARK)) {
+        ByRight::Build(base, origin) => Ok((base, origin)),
+        ByRight::NotWritable => Err(NoCgroup::NotWritable(own)),
+        ByRight::Ask { writable } => {
+            let home_name = format!("{HOME_PREFIX}{}", request.home_hash);
+            let unit = format!("{home_name}.scope");
+            let leaf = format!("/{home_name}/{LEAF}");
+            match systemd_scope::enter(&unit, &leaf, request.environment) {
+                Ok(()) => {
+                    let scope = own_directory(mount)?;
+                    let base = up_to_component(&scope, &unit).unwrap_or(scope);
+                    Ok((base, Origin::Scope(unit)))
+                }
+                Err(_) if writable => Ok((own, Origin::Own)),
+                Err(why) => Err(NoCgroup::NotDelegated(own, why)),
+            }
         }
-        Err(_) if writable => Ok((own, Origin::Own)),
-        Err(why) => Err(NoCgroup::NotDelegated(own, why)),
     }
+}
+
+/// What our own cgroup allows without asking anybody.
+#[derive(Debug, PartialEq, Eq)]
+enum ByRight {
+    Build(PathBuf, Origin),
+    /// systemd is here and did not delegate it to us.
+    Ask {
+        writable: bool,
+    },
+    NotWritable,
+}
+
+fn by_right(own: &Path, systemd_mark: &Path) -> ByRight {
+    let writable = may_write(own);
+    if !systemd_mark.is_dir() {
+        return match writable {
+            true => ByRight::Build(own.to_path_buf(), Origin::Own),
+            false => ByRight::NotWritable,
+        };
+    }
+    let unit = own.parent().filter(|_| own.file_name().is_some_and(|name| name == UNIT_SUBGROUP));
+    if let Some(unit) = unit.filter(|unit| may_write(unit) && is_delegated(unit)) {
+        return ByRight::Build(unit.to_path_buf(), Origin::Delegated);
+    }
+    if writable && is_delegated(own) {
+        return ByRight::Build(own.to_path_buf(), Origin::DelegatedWhole);
+    }
+    ByRight::Ask { writable }
 }
 
 fn may_write(directory: &Path) -> bool {
@@ -415,18 +496,19 @@ fn failed(path: &Path, error: &io::Error) -> NoCgroup {
     NoCgroup::Failed { path: path.to_path_buf(), error: error.to_string() }
 }
 
-/// Enables what can be enabled, one by one: a base that holds other processes, or that was given
-/// without controllers, refuses some or all.
-fn enable_controllers(path: &Path) -> Controllers {
-    for directory in path.parent().into_iter().chain([path]) {
-        for name in ["memory", "pids", "cpu"] {
-            // A refusal shows in what is read below.
-            let _ = fs::write(directory.join("cgroup.subtree_control"), format!("+{name}"));
-        }
+/// Enables what can be enabled, one by one: a cgroup that holds other processes, or that was given
+/// without controllers, refuses some or all, which shows in [`enabled_controllers`].
+fn enable_controllers(directory: &Path) {
+    for name in CONTROLLERS {
+        let _ = fs::write(directory.join("cgroup.subtree_control"), format!("+{name}"));
     }
-    let enabled = fs::read_to_string(path.join("cgroup.subtree_control")).unwrap_or_default();
-    let has = |name: &str| enabled.split_ascii_whitespace().any(|word| word == name);
-    Controllers { memory: has("memory"), pids: has("pids"), cpu: has("cpu") }
+}
+
+fn enabled_controllers(directory: &Path) -> Controllers {
+    let text = fs::read_to_string(directory.join("cgroup.subtree_control")).unwrap_or_default();
+    let [memory, pids, cpu] =
+        CONTROLLERS.map(|name| text.split_ascii_whitespace().any(|w| w == name));
+    Controllers { memory, pids, cpu }
 }
 
 fn children(directory: &Path) -> Vec<PathBuf> {

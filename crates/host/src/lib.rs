@@ -12,12 +12,15 @@ pub mod cgroup;
 pub mod clock;
 pub mod daemon_start;
 pub mod dir;
+pub mod doctor;
 pub mod env_store;
 pub mod environment;
+pub mod evidence;
 pub mod home;
 #[expect(unsafe_code, reason = "clone(2) with a shared address space, async-signal-safe child")]
 mod launch;
 pub mod lock;
+mod logind;
 pub mod machine;
 #[expect(unsafe_code, reason = "two socket options without a sound wrapper")]
 mod peer_credentials;
@@ -25,3 +28,4 @@ pub mod proc;
 pub mod program;
 pub mod spawn_supervisor;
 pub mod systemd_scope;
+pub mod systemd_unit;

@@ -7,11 +7,13 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 pub use meanwhile_supervisor::process::Identity;
 use meanwhile_supervisor::process::{start_time, stat};
+use rustix::process::{Pid, PidfdFlags};
 
 /// The identity of a process that is there (a zombie is).
 #[must_use]
@@ -26,6 +28,15 @@ pub fn identity(pid: u32) -> Option<Identity> {
 pub fn own_identity() -> io::Result<Identity> {
     identity(std::process::id())
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "/proc is not mounted"))
+}
+
+/// A pidfd of exactly this process; `None` when it is gone.
+#[must_use]
+pub fn open(process: Identity) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    // Looked at after the open: the descriptor holds on to whoever has the number now.
+    (identity(process.pid) == Some(process)).then_some(pidfd)
 }
 
 /// The process and its ancestors, nearest first, up to the top of our pid namespace.
@@ -61,12 +72,12 @@ pub fn pid_namespace(pid: u32) -> Option<u64> {
     Some(fs::metadata(format!("/proc/{pid}/ns/pid")).ok()?.ino())
 }
 
-/// Whether the environment a process was started with has exactly this entry (`K=V`). False when it
-/// cannot be read. A process can hide from this; it is a supplement, never proof of absence.
+/// Whether the environment a process was started with has all of these entries (`K=V`). False when
+/// it cannot be read. A process can shed them: it is a supplement, never proof of absence.
 #[must_use]
-pub fn was_started_with(pid: u32, entry: &[u8]) -> bool {
-    fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environ| environ.split(|b| *b == 0).any(|e| e == entry))
+pub fn was_started_with<const N: usize>(pid: u32, entries: [&[u8]; N]) -> bool {
+    let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { return false };
+    entries.iter().all(|wanted| environ.split(|b| *b == 0).any(|entry| entry == *wanted))
 }
 
 /// The processes we can see.

@@ -33,22 +33,31 @@ pub enum ScopeError {
     NotMoved,
 }
 
-/// Moves this process into the scope `unit`, which is made, or joined if it exists.
+/// Moves this process into the scope `unit`, which is made, or joined if it exists: at its cgroup
+/// `leaf` then, because a cgroup whose controllers are enabled takes no processes.
 ///
 /// # Errors
 /// The reason we are still where we were.
-pub fn enter(unit: &str, environment: &Environment) -> Result<(), ScopeError> {
+pub fn enter(unit: &str, leaf: &str, environment: &Environment) -> Result<(), ScopeError> {
     let manager = Manager::find(environment)?;
     let pid = std::process::id().to_string();
     match manager.call(&start_arguments(unit, &pid)) {
         Ok(()) => {}
         // Supervisors of an earlier daemon live in it: join them.
         Err(ScopeError::Refused(text)) if text.contains("already") => {
-            manager.call(&attach_arguments(unit, &pid))?;
+            manager.call(&attach_arguments(unit, leaf, &pid))?;
         }
         Err(why) => return Err(why),
     }
     wait_until_moved(unit)
+}
+
+/// Whether there is a manager to ask.
+///
+/// # Errors
+/// The reason there is none.
+pub fn can_ask(environment: &Environment) -> Result<(), ScopeError> {
+    Manager::find(environment).map(|_| ())
 }
 
 struct Manager {
@@ -122,8 +131,8 @@ fn start_arguments<'a>(unit: &'a str, pid: &'a str) -> Vec<&'a str> {
 }
 
 /// `AttachProcessesToUnit(name, sub-cgroup, pids)`.
-fn attach_arguments<'a>(unit: &'a str, pid: &'a str) -> [&'a str; 6] {
-    ["AttachProcessesToUnit", "ssau", unit, "/", "1", pid]
+fn attach_arguments<'a>(unit: &'a str, leaf: &'a str, pid: &'a str) -> [&'a str; 6] {
+    ["AttachProcessesToUnit", "ssau", unit, leaf, "1", pid]
 }
 
 fn wait_until_moved(unit: &str) -> Result<(), ScopeError> {
@@ -174,7 +183,10 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         let mut environment = Environment::new();
         environment.set("PATH", empty.path().as_os_str().as_bytes());
-        assert_eq!(enter("meanwhile-x.scope", &environment), Err(ScopeError::NoBusctl));
+        assert_eq!(
+            enter("meanwhile-x.scope", "/x/daemon", &environment),
+            Err(ScopeError::NoBusctl)
+        );
     }
 
     #[test]
@@ -189,7 +201,7 @@ mod tests {
         let mut environment = Environment::new();
         environment.set("PATH", base.path().as_os_str().as_bytes());
         environment.set("XDG_RUNTIME_DIR", base.path().as_os_str().as_bytes());
-        let refused = enter("meanwhile-x.scope", &environment).unwrap_err();
+        let refused = enter("meanwhile-x.scope", "/x/daemon", &environment).unwrap_err();
         assert_eq!(refused, ScopeError::Refused("Call failed: no such policy".into()));
     }
 }

@@ -55,6 +55,34 @@ fn switched_off_is_off() {
     assert_eq!(set_up(&request), Err(NoCgroup::SwitchedOff));
 }
 
+#[test]
+fn our_own_cgroup_is_used_only_where_it_is_ours_by_right() {
+    let base = tempfile::tempdir().unwrap();
+    let unit = base.path().join("x.service");
+    let subgroup = unit.join(UNIT_SUBGROUP);
+    fs::create_dir_all(&subgroup).unwrap();
+    for directory in [&unit, &subgroup] {
+        fs::write(directory.join("cgroup.procs"), "").unwrap();
+    }
+    let (systemd, none) = (base.path(), Path::new("/no/systemd"));
+    assert_eq!(by_right(&unit, none), ByRight::Build(unit.clone(), Origin::Own));
+    assert_eq!(by_right(&unit, systemd), ByRight::Ask { writable: true });
+    assert_eq!(by_right(&subgroup, systemd), ByRight::Ask { writable: true });
+    let set = rustix::fs::setxattr(&unit, "user.delegate", b"1", rustix::fs::XattrFlags::empty());
+    if set == Err(rustix::io::Errno::OPNOTSUPP) {
+        // No attributes on this file system: nothing can be marked, and nothing is taken for it.
+        assert!(!is_delegated(&unit));
+        return;
+    }
+    set.unwrap();
+    assert_eq!(by_right(&unit, systemd), ByRight::Build(unit.clone(), Origin::DelegatedWhole));
+    assert_eq!(by_right(&subgroup, systemd), ByRight::Build(unit.clone(), Origin::Delegated));
+    // A delegated cgroup further up is somebody else's, such as the user's own manager.
+    let deeper = subgroup.join("other.scope");
+    fs::create_dir(&deeper).unwrap();
+    assert_eq!(by_right(&deeper, systemd), ByRight::Ask { writable: false });
+}
+
 /// A process in a cgroup, which ends with the test.
 struct Sleeper(Child);
 
@@ -85,10 +113,11 @@ fn a_subtree_is_made_tasks_are_told_apart_killed_whole_and_removed() {
     let environment = Environment::new();
     let hash = format!("test{}", std::process::id());
     let request = Request { mode: CgroupMode::Auto, home_hash: &hash, environment: &environment };
+    let promised = probe(&request).is_ok();
     let subtree = match set_up(&request) {
         Ok(subtree) => subtree,
         Err(why) => {
-            assert!(!matches!(why, NoCgroup::SwitchedOff));
+            assert!(!promised, "what was promised is not to be had: {why}");
             assert!(!why.to_string().is_empty());
             return;
         }
@@ -97,6 +126,7 @@ fn a_subtree_is_made_tasks_are_told_apart_killed_whole_and_removed() {
     assert!(own.ends_with(format!("meanwhile-{hash}/daemon")), "{}", own.display());
     let again = set_up(&request).unwrap();
     assert_eq!(again.path(), subtree.path());
+    assert!(promised);
     assert_eq!(again.origin, Origin::Inherited);
 
     let task = TaskId::from_random(0x00ab_cdef);
