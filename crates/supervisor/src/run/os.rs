@@ -71,7 +71,8 @@ fn close_between(first: RawFd, last: RawFd) {
     unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
 }
 
-/// Blocks the signals the loop reads and gives the descriptor they are read from.
+/// Blocks the signals the loop reads and gives the descriptor they are read from. SIGXFSZ is blocked with them:
+/// with a limit on the size of files a write to the log shall fail, not kill.
 pub(super) fn signal_fd() -> io::Result<OwnedFd> {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `set` is a valid place for a signal set, initialised by sigemptyset before every other use; the
@@ -81,9 +82,11 @@ pub(super) fn signal_fd() -> io::Result<OwnedFd> {
         for signal in [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
             libc::sigaddset(set.as_mut_ptr(), signal);
         }
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGXFSZ);
         if libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut()) == -1 {
             return Err(io::Error::last_os_error());
         }
+        libc::sigdelset(set.as_mut_ptr(), libc::SIGXFSZ);
         let fd = libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
         if fd == -1 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
     }

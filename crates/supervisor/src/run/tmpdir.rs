@@ -98,7 +98,7 @@ mod tests {
         std::fs::create_dir_all(tmp.join("a/b")).unwrap();
         std::fs::write(tmp.join("a/b/file"), "x").unwrap();
         symlink(&outside, tmp.join("link")).unwrap();
-        std::fs::set_permissions(tmp.join("a/b"), std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(tmp.join("a/b"), std::fs::Permissions::from_mode(0o000)).unwrap();
         remove(tmp.as_os_str().as_bytes()).unwrap();
         assert!(!tmp.exists());
         assert!(outside.join("precious").exists());
