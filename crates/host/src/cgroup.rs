@@ -531,4 +531,7 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
+pub(crate) use tests::TestSubtree;
+
+#[cfg(test)]
 mod tests;

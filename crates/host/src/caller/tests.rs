@@ -7,6 +7,7 @@ use meanwhile_supervisor::owner::OwnerHeader;
 use meanwhile_supervisor::wire::Token;
 
 use super::*;
+use crate::cgroup::TestSubtree;
 use crate::home::test_home as home;
 
 fn attempt() -> Attempt {
@@ -134,21 +135,10 @@ fn the_owner_file_of_an_attempt_leads_to_its_live_supervisor_only() {
     assert_eq!(supervisor_of(&home, attempt()), None);
 }
 
-/// A copy of this test program, run in a task's cgroup, answers for itself; `None` where there is no
-/// cgroup to be had, which [`crate::cgroup`]'s tests report.
+/// Where no cgroup is to be had there is nothing to show.
 #[test]
 fn a_caller_in_a_tasks_cgroup_is_in_that_task_whoever_its_ancestors_are() {
-    let hash = format!("caller{}", std::process::id());
-    let environment = crate::environment::Environment::new();
-    let mode = cgroup::CgroupMode::Auto;
-    let request = cgroup::Request { mode, home_hash: &hash, environment: &environment };
-    let subtree = match cgroup::set_up(&request) {
-        Ok(subtree) => subtree,
-        Err(why) => {
-            assert!(!why.to_string().is_empty());
-            return;
-        }
-    };
+    let Some(subtree) = TestSubtree::enter("caller") else { return };
     let Attempt { task, number } = attempt();
     let directory = subtree.task(task, number);
     std::fs::create_dir(&directory).unwrap();
@@ -157,12 +147,9 @@ fn a_caller_in_a_tasks_cgroup_is_in_that_task_whoever_its_ancestors_are() {
     let process = proc::identity(child.0.id()).unwrap();
     let expected = Caller::InTask { attempt: attempt(), evidence: Evidence::Cgroup, process };
     let impostor = |_: Identity| Some(Attempt { task, number: 7 });
-    assert_eq!(identify(&child.peer(), &hash, &impostor), expected);
+    assert_eq!(identify(&child.peer(), subtree.hash(), &impostor), expected);
 
     drop(child);
     let patience = std::time::Duration::from_secs(30);
     assert!(cgroup::wait_until_empty(&directory, patience).unwrap());
-    let base = subtree.path().parent().unwrap();
-    std::fs::write(base.join("cgroup.procs"), "0").unwrap();
-    assert!(cgroup::remove_empty(subtree.path()));
 }

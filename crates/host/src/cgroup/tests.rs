@@ -106,27 +106,70 @@ impl Drop for Sleeper {
     }
 }
 
-/// The real thing, in a subtree named by this test process. A machine without a writable cgroup v2
-/// proves the other half: that the reason is said.
+/// A subtree of one test, left and removed with it. This process is moved into it, so there is one at
+/// a time.
+pub(crate) struct TestSubtree {
+    hash: String,
+    subtree: Subtree,
+    base: PathBuf,
+    _one_at_a_time: std::sync::MutexGuard<'static, ()>,
+}
+
+impl TestSubtree {
+    /// `None` on a machine without a cgroup to be had, whose reason is then checked to be said.
+    pub(crate) fn enter(name: &str) -> Option<Self> {
+        static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+        let guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let hash = format!("{name}{}", std::process::id());
+        let environment = Environment::new();
+        let mode = CgroupMode::Auto;
+        let request = Request { mode, home_hash: &hash, environment: &environment };
+        let base = own_directory(&Mount::find()?).ok()?;
+        let promised = probe(&request).is_ok();
+        let found = set_up(&request);
+        assert_eq!(promised, found.is_ok(), "what was promised is what is to be had: {found:?}");
+        match found {
+            Ok(subtree) => Some(Self { hash, subtree, base, _one_at_a_time: guard }),
+            Err(why) => {
+                assert!(!why.to_string().is_empty());
+                None
+            }
+        }
+    }
+
+    pub(crate) fn hash(&self) -> &str {
+        &self.hash
+    }
+}
+
+impl std::ops::Deref for TestSubtree {
+    type Target = Subtree;
+
+    fn deref(&self) -> &Subtree {
+        &self.subtree
+    }
+}
+
+impl Drop for TestSubtree {
+    fn drop(&mut self) {
+        // Other tests of this process may have children here, where one process runs them all.
+        for pid in procs(&self.subtree.leaf()) {
+            let _ = fs::write(self.base.join("cgroup.procs"), pid.to_string());
+        }
+        remove_empty(self.subtree.path());
+    }
+}
+
 #[test]
 fn a_subtree_is_made_tasks_are_told_apart_killed_whole_and_removed() {
-    let environment = Environment::new();
-    let hash = format!("test{}", std::process::id());
-    let request = Request { mode: CgroupMode::Auto, home_hash: &hash, environment: &environment };
-    let promised = probe(&request).is_ok();
-    let subtree = match set_up(&request) {
-        Ok(subtree) => subtree,
-        Err(why) => {
-            assert!(!promised, "what was promised is not to be had: {why}");
-            assert!(!why.to_string().is_empty());
-            return;
-        }
-    };
+    let Some(subtree) = TestSubtree::enter("test") else { return };
+    let hash = subtree.hash();
     let own = proc::cgroup(std::process::id()).unwrap();
     assert!(own.ends_with(format!("meanwhile-{hash}/daemon")), "{}", own.display());
+    let environment = Environment::new();
+    let request = Request { mode: CgroupMode::Auto, home_hash: hash, environment: &environment };
     let again = set_up(&request).unwrap();
     assert_eq!(again.path(), subtree.path());
-    assert!(promised);
     assert_eq!(again.origin, Origin::Inherited);
 
     let task = TaskId::from_random(0x00ab_cdef);
@@ -141,7 +184,7 @@ fn a_subtree_is_made_tasks_are_told_apart_killed_whole_and_removed() {
     expected.sort_unstable();
     assert_eq!(found, expected);
     let path = proc::cgroup(second.0.id()).unwrap();
-    assert_eq!(task_of_path(&path, &hash), Some((task, 3)));
+    assert_eq!(task_of_path(&path, hash), Some((task, 3)));
     assert!(!is_empty(&directory).unwrap());
     assert!(!wait_until_empty(&directory, Duration::ZERO).unwrap());
     assert!(!remove_empty(&directory), "a cgroup with processes stays");
@@ -158,12 +201,4 @@ fn a_subtree_is_made_tasks_are_told_apart_killed_whole_and_removed() {
     fs::create_dir_all(&below).unwrap();
     assert!(remove_empty(&directory));
     assert!(is_empty(&directory).unwrap(), "what is gone is empty");
-    leave(&subtree);
-}
-
-/// Goes back to the base, so that the subtree can be removed.
-fn leave(subtree: &Subtree) {
-    let base = subtree.path().parent().unwrap();
-    fs::write(base.join("cgroup.procs"), "0").unwrap();
-    assert!(remove_empty(subtree.path()));
 }

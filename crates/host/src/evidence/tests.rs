@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use super::*;
+use crate::cgroup::TestSubtree;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -112,17 +113,7 @@ fn a_task_with_a_living_supervisor_is_not_touched() {
 /// there is nothing to prove, and the reason is not empty.
 #[test]
 fn a_daemon_that_shed_everything_is_ended_by_its_cgroup() {
-    let hash = format!("remains{}", std::process::id());
-    let environment = crate::environment::Environment::new();
-    let mode = cgroup::CgroupMode::Auto;
-    let request = cgroup::Request { mode, home_hash: &hash, environment: &environment };
-    let subtree = match cgroup::set_up(&request) {
-        Ok(subtree) => subtree,
-        Err(why) => {
-            assert!(!why.to_string().is_empty());
-            return;
-        }
-    };
+    let Some(subtree) = TestSubtree::enter("remains") else { return };
     let task = TaskId::from_random(4);
     let directory = subtree.task(task, 1);
     std::fs::create_dir(&directory).unwrap();
@@ -140,14 +131,12 @@ fn a_daemon_that_shed_everything_is_ended_by_its_cgroup() {
     assert_eq!(killed.left, []);
     assert!(processes.iter().all(|p| !is_alive(*p)));
     assert!(!directory.exists());
-    let base = subtree.path().parent().unwrap();
-    std::fs::write(base.join("cgroup.procs"), "0").unwrap();
-    assert!(cgroup::remove_empty(subtree.path()));
 }
 
 #[test]
 fn usage_without_a_cgroup_is_that_of_the_supervisors_descendants() {
-    let shell = Shell::start(None, "sleep 600 & echo $!; wait");
+    // It tells its number when it runs already and then stands still.
+    let shell = Shell::start(None, "sh -c 'echo $$; kill -STOP $$' & wait");
     let supervisor = proc::identity(shell.child.id()).unwrap();
     let seen = usage(&Tree { cgroup: None, supervisor });
     assert_eq!(seen.processes.iter().map(|p| p.pid).collect::<Vec<_>>(), shell.pids);
