@@ -1,0 +1,96 @@
+//! Waiting with a person looking on.
+//!
+//! What it is for: `wait`, `run --wait` and `follow` show on a terminal what their tasks are doing, and give way to
+//! Ctrl-C. What it owns: that a wait never polls: events say when to look again. What it never does: end a task.
+
+use std::collections::BTreeSet;
+use std::future::pending;
+
+use meanwhile_api::client::Client;
+use meanwhile_api::event::EventsQuery;
+use meanwhile_api::task::Task;
+use meanwhile_api::wait::{WaitReply, WaitRequest};
+use meanwhile_api::{ApiError, TaskId};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::show::live::Live;
+
+/// Waits; on a terminal the tasks are shown meanwhile.
+pub(crate) async fn wait(
+    context: &Context,
+    client: &Client,
+    request: &WaitRequest,
+    shown: Vec<Task>,
+) -> Result<WaitReply, Failure> {
+    let ids: Vec<TaskId> = shown.iter().map(|task| task.id.clone()).collect();
+    let mut live = if context.globals.json { None } else { Live::start(&shown, context.err) };
+    let ended = tokio::select! {
+        reply = client.wait(request) => Some(reply),
+        () = keep_up(client, &mut live, &shown) => None,
+        () = interrupted() => None,
+    };
+    let Some(reply) = ended else {
+        if let Some(live) = live {
+            live.stop();
+        }
+        tell_that_it_runs_on(context, &ids);
+        return Err(Failure::Interrupted);
+    };
+    if let Some(mut live) = live {
+        for task in reply.iter().flat_map(|reply| &reply.tasks) {
+            live.update(task);
+        }
+        live.stop();
+    }
+    Ok(reply?)
+}
+
+/// Returns when a person presses Ctrl-C.
+pub(crate) async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        pending::<()>().await;
+    }
+}
+
+/// What a person who pressed Ctrl-C should know.
+pub(crate) fn tell_that_it_runs_on(context: &Context, ids: &[TaskId]) {
+    let text = match ids {
+        [id] => format!("{id} runs on. To stop it: meanwhile cancel {id}"),
+        [] => "the tasks run on".to_owned(),
+        ids => {
+            let ids: Vec<&str> = ids.iter().map(TaskId::as_str).collect();
+            format!("the tasks run on. To stop them: meanwhile cancel {}", ids.join(" "))
+        }
+    };
+    context.note(&text);
+}
+
+/// Keeps the lines up to date; never returns.
+pub(crate) async fn keep_up(client: &Client, live: &mut Option<Live>, shown: &[Task]) {
+    if let Some(live) = live {
+        // What cannot be shown must not end the wait, which tells its own errors.
+        let _ = update_by_events(client, live, shown).await;
+    }
+    pending::<()>().await;
+}
+
+async fn update_by_events(
+    client: &Client,
+    live: &mut Live,
+    shown: &[Task],
+) -> Result<(), ApiError> {
+    let ids: BTreeSet<TaskId> = shown.iter().map(|task| task.id.clone()).collect();
+    // What happens between the two answers below comes as an event again.
+    let since = client.running_daemon().await?.map(|daemon| daemon.store.last_event);
+    for task in client.status(ids.iter().cloned().collect()).await? {
+        live.update(&task);
+    }
+    let mut events = client.events(EventsQuery { since, ..EventsQuery::default() });
+    loop {
+        let event = events.next().await?;
+        if let Some(id) = event.task.filter(|id| ids.contains(id)) {
+            live.update(&client.task(&id).await?);
+        }
+    }
+}

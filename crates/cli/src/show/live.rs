@@ -1,0 +1,112 @@
+//! Tasks that a person watches while waiting: one line each, with a spinner or a bar.
+//!
+//! What it is for: `wait`, `follow` and `run --wait` on a terminal. What it owns: lines on standard error while they are
+//! drawn. What it never does: draw where standard error is no terminal, or fetch anything.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use meanwhile_api::TaskId;
+use meanwhile_api::task::Task;
+
+use crate::show::paint::Tone;
+use crate::show::screen::Screen;
+use crate::show::{table, when, words};
+
+/// So many tasks have a line of their own; the others are counted.
+const LINES_MAX: usize = 12;
+
+/// How often a spinner moves: fast enough to be alive, slow enough to cost nothing.
+const FRAME: Duration = Duration::from_millis(120);
+
+/// Columns that spinner and time take beside the text.
+const FRAME_COLUMNS: usize = 14;
+
+/// The lines of some tasks.
+pub(crate) struct Live {
+    screen: Screen,
+    group: MultiProgress,
+    bars: BTreeMap<TaskId, ProgressBar>,
+    /// Counts the tasks without a line.
+    others: Option<ProgressBar>,
+}
+
+impl Live {
+    /// Lines for these tasks; `None` where nobody would see them move.
+    pub(crate) fn start(tasks: &[Task], screen: Screen) -> Option<Live> {
+        if !screen.terminal {
+            return None;
+        }
+        let group = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        let mut live = Live { screen, group, bars: BTreeMap::new(), others: None };
+        let unfinished = tasks.iter().filter(|task| !task.state.is_terminal()).count();
+        for task in tasks.iter().filter(|task| !task.state.is_terminal()).take(LINES_MAX) {
+            let bar = live.group.add(ProgressBar::new(100));
+            bar.set_style(style(false));
+            let elapsed = Duration::from_millis(task.duration_ms.unwrap_or(0));
+            let bar = bar.with_elapsed(elapsed);
+            live.bars.insert(task.id.clone(), bar);
+            live.update(task);
+        }
+        if unfinished > LINES_MAX {
+            let bar = live.group.add(ProgressBar::new_spinner());
+            let text =
+                format!("and {} more", when::plural((unfinished - LINES_MAX) as u64, "task"));
+            bar.set_message(text);
+            live.others = Some(bar);
+        }
+        for bar in live.bars.values() {
+            bar.enable_steady_tick(FRAME);
+        }
+        Some(live)
+    }
+
+    /// Shows what became of a task.
+    pub(crate) fn update(&mut self, task: &Task) {
+        let Some(bar) = self.bars.get(&task.id) else { return };
+        let text = self.text(task);
+        if task.state.is_terminal() {
+            let mark =
+                if words::succeeded(task) { ("✓", Tone::Good) } else { ("✗", Tone::Bad) };
+            bar.set_style(plain());
+            bar.finish_with_message(format!("{} {text}", self.screen.paint(mark.1, mark.0)));
+            self.bars.remove(&task.id);
+            return;
+        }
+        if let Some(progress) = &task.progress {
+            bar.set_style(style(true));
+            bar.set_position(progress.percent.clamp(0.0, 100.0) as u64);
+        }
+        bar.set_message(text);
+    }
+
+    /// Takes the lines of unfinished tasks away; those of finished ones stay.
+    pub(crate) fn stop(self) {
+        for bar in self.bars.values().chain(&self.others) {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn text(&self, task: &Task) -> String {
+        let columns = self.screen.width.unwrap_or(usize::MAX).saturating_sub(FRAME_COLUMNS);
+        let detail = words::detail(task);
+        let state = words::state(task.state);
+        let known = if detail.is_empty() { state.to_owned() } else { format!("{state}: {detail}") };
+        let time = match (task.state.is_terminal(), task.duration_ms) {
+            (true, Some(ms)) => format!(" in {}", when::duration(ms)),
+            _ => String::new(),
+        };
+        let text = format!("{}  {known}{time}  {}", task.id, words::title(task));
+        table::cut(&text, columns)
+    }
+}
+
+fn style(bar: bool) -> ProgressStyle {
+    let template = if bar { "{spinner} {bar:16} {msg}" } else { "{spinner} {elapsed:>4} {msg}" };
+    ProgressStyle::with_template(template).expect("the template is well formed")
+}
+
+fn plain() -> ProgressStyle {
+    ProgressStyle::with_template("{msg}").expect("the template is well formed")
+}

@@ -1,0 +1,391 @@
+//! Misuse of the command line, told in our words.
+//!
+//! What it is for: one line that says what is wrong, and hints that say what to type: the nearest name and an example.
+//! What it owns: the reshaping of clap's errors, and the words people guess. What it never does: print a page of usage
+//! where one line is enough.
+
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::io::Write as _;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use meanwhile_api::{ApiError, ErrorCode};
+
+use crate::cli::{Answer, VERBS, Verb};
+use crate::show::sanitise;
+
+/// Words people try, and the command that does it here.
+const GUESSES: [(&str, &str); 34] = [
+    ("abort", "cancel"),
+    ("add", "run"),
+    ("attach", "follow"),
+    ("bg", "run"),
+    ("cat", "output"),
+    ("delete", "clean"),
+    ("done", "complete"),
+    ("enqueue", "run"),
+    ("exec", "run"),
+    ("fg", "follow"),
+    ("gc", "clean"),
+    ("get", "status"),
+    ("history", "list"),
+    ("info", "status"),
+    ("inspect", "status"),
+    ("jobs", "list"),
+    ("join", "wait"),
+    ("launch", "run"),
+    ("log", "output"),
+    ("new", "run"),
+    ("queue", "lanes"),
+    ("read", "output"),
+    ("remove", "clean"),
+    ("rerun", "retry"),
+    ("restart", "retry"),
+    ("result", "output"),
+    ("rm", "clean"),
+    ("set", "config"),
+    ("show", "status"),
+    ("start", "run"),
+    ("submit", "run"),
+    ("tasks", "list"),
+    ("terminate", "cancel"),
+    ("top", "list"),
+];
+
+/// The end of a help text: lines one may type.
+pub(crate) fn examples(lines: &[&str]) -> String {
+    let mut text = String::from(if lines.len() == 1 { "Example:" } else { "Examples:" });
+    for line in lines {
+        text.push_str("\n  ");
+        text.push_str(line);
+    }
+    text
+}
+
+/// Answers what clap could not: help is no failure, all else is.
+pub(crate) fn answer(error: &clap::Error, arguments: &[OsString]) -> Answer {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let text = error.render().to_string();
+            std::io::stdout().lock().write_all(text.as_bytes())?;
+            Ok(0)
+        }
+        _ => Err(reshape(error, arguments).into()),
+    }
+}
+
+/// The error in our words.
+fn reshape(error: &clap::Error, arguments: &[OsString]) -> ApiError {
+    let verb = chosen_verb(arguments);
+    let invalid = text(error, ContextKind::InvalidArg).unwrap_or_default();
+    let value = text(error, ContextKind::InvalidValue).unwrap_or_default();
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let word = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
+            return unknown_command(&word, verb);
+        }
+        ErrorKind::UnknownArgument => return unknown_option(error, &invalid, verb),
+        _ => {}
+    }
+    let message = match error.kind() {
+        ErrorKind::InvalidValue if value.is_empty() => format!("`{invalid}` needs a value"),
+        ErrorKind::InvalidValue => {
+            let choice = text(error, ContextKind::ValidValue).unwrap_or_default();
+            format!("`{value}` is no value of `{invalid}` (one of: {choice})")
+        }
+        ErrorKind::ValueValidation => {
+            let why = error.source().map(ToString::to_string);
+            let why = why.unwrap_or_else(|| format!("`{value}` cannot be used"));
+            format!("bad value of `{invalid}`: {why}")
+        }
+        ErrorKind::NoEquals => format!("`{invalid}` needs `=` before its value"),
+        ErrorKind::TooManyValues => format!("`{value}` is one value too many for `{invalid}`"),
+        ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
+            format!("`{invalid}` needs more values")
+        }
+        ErrorKind::ArgumentConflict => {
+            match text(error, ContextKind::PriorArg).filter(|prior| *prior != invalid) {
+                Some(prior) => format!("`{invalid}` cannot be used together with `{prior}`"),
+                None => format!("`{invalid}` is given more than once"),
+            }
+        }
+        ErrorKind::MissingRequiredArgument => format!("{invalid} is missing"),
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let choice = text(error, ContextKind::ValidSubcommand).unwrap_or_default();
+            format!("a subcommand is missing (one of: {choice})")
+        }
+        ErrorKind::InvalidUtf8 => "an argument that must be text is not valid UTF-8".to_owned(),
+        _ => error.to_string().lines().next().unwrap_or_default().to_owned(),
+    };
+    with_example(ApiError::new(ErrorCode::Usage, message), verb)
+}
+
+fn unknown_command(word: &str, verb: Option<&Verb>) -> ApiError {
+    if let Some(verb) = verb {
+        let message = format!("`meanwhile {}` has no subcommand `{word}`", verb.name);
+        return with_example(ApiError::new(ErrorCode::Usage, message), Some(verb));
+    }
+    let error = ApiError::new(ErrorCode::Usage, format!("unknown command `{word}`"));
+    match nearest_command(word) {
+        Some(verb) => {
+            error.hint(format!("did you mean `{}`? for example: {}", verb.name, verb.examples[0]))
+        }
+        None => error.hint("to run a program: meanwhile run -- PROGRAM ARGUMENTS"),
+    }
+    .hint("all commands: meanwhile --help")
+}
+
+fn unknown_option(error: &clap::Error, option: &str, verb: Option<&Verb>) -> ApiError {
+    let what = if option.starts_with('-') { "unknown option" } else { "unexpected argument" };
+    let place = verb.map(|verb| format!(" of `meanwhile {}`", verb.name)).unwrap_or_default();
+    let mut reshaped = ApiError::new(ErrorCode::Usage, format!("{what} `{option}`{place}"));
+    if let Some(near) = text(error, ContextKind::SuggestedArg) {
+        reshaped = reshaped.hint(format!("did you mean `{near}`?"));
+    }
+    with_example(reshaped, verb)
+}
+
+fn with_example(error: ApiError, verb: Option<&Verb>) -> ApiError {
+    match verb {
+        Some(verb) => error
+            .hint(format!("for example: {}", verb.examples[0]))
+            .hint(format!("all options: meanwhile {} --help", verb.name)),
+        None => error.hint("all commands: meanwhile --help"),
+    }
+}
+
+/// The command that the arguments name, as far as that can be told without their options.
+fn chosen_verb(arguments: &[OsString]) -> Option<&'static Verb> {
+    let words = arguments.iter().skip(1).filter_map(|word| word.to_str());
+    words.take_while(|word| *word != "--").find_map(by_name)
+}
+
+fn by_name(word: &str) -> Option<&'static Verb> {
+    VERBS.iter().find(|verb| verb.name == word || verb.aliases.contains(&word))
+}
+
+/// The command that somebody who typed this probably wants.
+fn nearest_command(word: &str) -> Option<&'static Verb> {
+    if let Some((_, name)) = GUESSES.iter().find(|(guess, _)| *guess == word) {
+        return by_name(name);
+    }
+    let names = VERBS.iter().filter(|verb| !verb.hidden).flat_map(|verb| {
+        std::iter::once(&verb.name).chain(verb.aliases).map(move |name| (*name, verb))
+    });
+    let near = names
+        .map(|(name, verb)| {
+            let distance = distance(word, name);
+            let begins = word.len() >= 2 && name.starts_with(word);
+            (if begins { 1 } else { distance }, name.len(), verb)
+        })
+        .min_by_key(|(distance, length, _)| (*distance, *length));
+    // Two typing mistakes in a short word make it another word.
+    near.filter(|(distance, length, _)| *distance <= (length / 3).clamp(1, 2)).map(|near| near.2)
+}
+
+/// How many letters to insert, delete, change or swap with their neighbour to turn one word into the other.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            rows[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                let mut least = changed.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+                if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                    least = least.min(rows[i - 2][j - 2] + 1);
+                }
+                least
+            };
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+/// A fact of a clap error as text.
+fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
+    let text = match error.get(kind)? {
+        ContextValue::String(text) => text.clone(),
+        ContextValue::Strings(texts) => texts.join(", "),
+        ContextValue::StyledStr(text) => text.to_string(),
+        ContextValue::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    Some(sanitise::line(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+
+    fn nearest(word: &str) -> Option<&'static str> {
+        nearest_command(word).map(|verb| verb.name)
+    }
+
+    #[test]
+    fn a_mistyped_command_finds_the_right_one() {
+        for (word, name) in [
+            ("statsu", "status"),
+            ("lsit", "list"),
+            ("rnu", "run"),
+            ("out", "output"),
+            ("canel", "cancel"),
+            ("deamon", "daemon"),
+            ("confg", "config"),
+            ("log", "output"),
+            ("rm", "clean"),
+            ("start", "run"),
+            ("dokter", "doctor"),
+        ] {
+            assert_eq!(nearest(word), Some(name), "{word}");
+        }
+        for word in ["make", "cargo", "x", "ls -la", ""] {
+            assert_eq!(nearest(word), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn every_guess_names_a_command_and_none_hides_one() {
+        for (guess, name) in GUESSES {
+            assert!(by_name(name).is_some(), "{name}");
+            assert!(by_name(guess).is_none(), "{guess}");
+        }
+    }
+
+    /// The error of a misuse, by clap or by the command before it sends anything.
+    fn misuse(words: &[&str]) -> ApiError {
+        let words = std::iter::once(&"meanwhile").chain(words);
+        let arguments: Vec<OsString> = words.map(OsString::from).collect();
+        match crate::cli::dispatch_for_tests(arguments) {
+            Err(Failure::Error { error, .. }) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn check(words: &[&str], expected: &str) {
+        let error = misuse(words);
+        assert_eq!(error.exit.code(), 2, "{words:?}: {error}");
+        assert!(error.message.contains(expected), "{words:?}: {}", error.message);
+        assert!(!error.message.contains('\n'), "{words:?}: {}", error.message);
+        assert!(!error.hint.is_empty(), "{words:?}: {error:?}");
+    }
+
+    #[test]
+    fn an_unknown_command_or_option_is_answered_with_the_nearest_one() {
+        check(&["statsu"], "unknown command `statsu`");
+        assert!(misuse(&["statsu"]).hint[0].contains("did you mean `status`?"));
+        check(&["frobnicate"], "unknown command `frobnicate`");
+        check(&["daemon", "halt"], "`meanwhile daemon` has no subcommand `halt`");
+        check(&["daemon"], "subcommand is missing");
+        check(&["run", "--tiemout", "5m", "--", "x"], "unknown option `--tiemout`");
+        let hints = misuse(&["run", "--tiemout", "5m", "--", "x"]).hint;
+        assert!(hints.iter().any(|hint| hint.contains("--timeout")), "{hints:?}");
+        check(&["list", "extra"], "unexpected argument `extra`");
+        check(&["--frob"], "unknown option `--frob`");
+    }
+
+    #[test]
+    fn every_bad_value_is_a_usage_error_that_names_it() {
+        let table: &[(&[&str], &str)] = &[
+            (&["run"], "the task has no command"),
+            (&["run", "--"], "the task has no command"),
+            (&["run", "--", ""], "the program has no name"),
+            (&["run", "--shell", ""], "the shell line is empty"),
+            (&["run", "--shell", "  "], "the shell line is empty"),
+            (&["run", "--shell", "x", "--", "y"], "cannot be used together"),
+            (&["run", "--timeout", "5", "--", "x"], "`5` is not a duration"),
+            (&["run", "--timeout", "soon", "--", "x"], "`soon` is not a duration"),
+            (&["run", "--timeout", "", "--", "x"], "is not a duration"),
+            (&["run", "--timeout=-5s", "--", "x"], "`-5s` is not a duration"),
+            (&["run", "--timeout", "99999d", "--", "x"], "longer than 10 years"),
+            (&["run", "--timeout"], "`--timeout <D>` needs a value"),
+            (&["run", "--idle-timeout", "1x", "--", "x"], "`1x` is not a duration"),
+            (&["run", "--kill-after", "x", "--", "x"], "`x` is not a duration"),
+            (&["run", "--delay", "1.5h", "--", "x"], "`1.5h` is not a duration"),
+            (&["run", "--backoff", "x", "--", "x"], "`x` is not a duration"),
+            (&["run", "--max-log", "64QiB", "--", "x"], "`64QiB` is not a size"),
+            (&["run", "--max-log", "0", "--", "x"], "leaves no room"),
+            (&["run", "--memory", "0", "--", "x"], "leaves no room"),
+            (&["run", "--memory=-1", "--", "x"], "is not a size"),
+            (&["run", "--memory", "99999999999TiB", "--", "x"], "too large"),
+            (&["run", "--cpus", "0", "--", "x"], "above zero"),
+            (&["run", "--cpus", "-1", "--", "x"], "above zero"),
+            (&["run", "--cpus", "many", "--", "x"], "above zero"),
+            (&["run", "--pids", "0", "--", "x"], "bad value of `--pids"),
+            (&["run", "--pids", "-3", "--", "x"], "bad value of `--pids"),
+            (&["run", "--nice", "20", "--", "x"], "bad value of `--nice"),
+            (&["run", "--retries", "-1", "--", "x"], "-1"),
+            (&["run", "--retries", "x", "--", "x"], "bad value of `--retries"),
+            (&["run", "--retry-on", "1,x", "--", "x"], "`x` is not an exit code"),
+            (&["run", "--retry-on", "256", "--", "x"], "`256` is not an exit code"),
+            (&["run", "--priority", "high", "--", "x"], "bad value of `--priority"),
+            (&["run", "--ready", "(", "--", "x"], "not a regular expression"),
+            (&["run", "--notify-on", "[", "--", "x"], "not a regular expression"),
+            (&["run", "--ready-port", "0", "--", "x"], "bad value of `--ready-port"),
+            (&["run", "--ready-port", "65536", "--", "x"], "bad value of `--ready-port"),
+            (&["run", "--artifact", "a[", "--", "x"], "not a glob"),
+            (&["run", "--label", "nothing", "--", "x"], "`nothing` is not a label"),
+            (&["run", "--label", "=v", "--", "x"], "is not a label"),
+            (&["run", "--env", "NOVALUE", "--", "x"], "is not NAME=VALUE"),
+            (&["run", "--env", "=v", "--", "x"], "is not NAME=VALUE"),
+            (&["run", "--env-profile", "x", "--", "x"], "`x` is no value of"),
+            (&["run", "--after", "abcd:maybe", "--", "x"], "is not a dependency"),
+            (&["run", "--after", ":ok", "--", "x"], "is not a dependency"),
+            (&["run", "--name", "", "--", "x"], "it is empty"),
+            (&["run", "--name", "a\nb", "--", "x"], "control character"),
+            (&["run", "--cwd", "", "--", "x"], "it is empty"),
+            (&["run", "--wait", "--follow", "--", "x"], "cannot be used together"),
+            (&["run", "--from", "/nonexistent/batch"], "cannot be read"),
+            (&["run", "--from", "-", "--", "x"], "cannot be used together"),
+            (&["run", "--from", "f", "--timeout", "5m"], "takes no options of a task"),
+            (&["list", "--state", "done"], "`done` is no state"),
+            (&["list", "--limit", "0"], "bad value of `--limit"),
+            (&["list", "--since", "yesterday"], "neither a duration"),
+            (&["list", "--label", "a b"], "is not a label"),
+            (&["status", ""], "is no id"),
+            (&["output"], "<ID> is missing"),
+            (&["output", "abcd", "--grep", "("], "not a regular expression"),
+            (&["output", "abcd", "--tail", "-1"], "-1"),
+            (&["output", "abcd", "--tail", "x"], "bad value of `--tail"),
+            (&["output", "abcd", "--head", "1", "--tail", "1"], "cannot be used together"),
+            (&["output", "abcd", "--since", "x"], "bad value of `--since"),
+            (&["output", "abcd", "--max-bytes", "1k"], "bad value of `--max-bytes"),
+            (&["output", "abcd", "--stream", "stdlog"], "`stdlog` is no value of"),
+            (&["wait", "abcd", "--timeout", "x"], "`x` is not a duration"),
+            (&["wait", "abcd", "--until", "later"], "`later` is no value of"),
+            (&["wait", "abcd", "--group", "g"], "cannot be used together"),
+            (&["cancel"], "nothing to cancel is named"),
+            (&["cancel", "abcd", "--all"], "cannot be used together"),
+            (&["extend", "abcd"], "<D> is missing"),
+            (&["extend", "abcd", "0"], "no time at all"),
+            (&["extend", "abcd", "-5m"], "`-5m` is not a duration"),
+            (&["clean", "--older-than", "old"], "`old` is not a duration"),
+            (&["config", "set", "lanes.default.limit"], "is missing"),
+            (&["completions", "tcsh-ng"], "`tcsh-ng` is no value of"),
+            (&["follow"], "<ID> is missing"),
+            (&["retry"], "<ID> is missing"),
+        ];
+        for (words, expected) in table {
+            check(words, expected);
+        }
+    }
+
+    #[test]
+    fn what_follows_the_program_belongs_to_it() {
+        for words in [
+            &["run", "--", "make", "--json", "-j"][..],
+            &["run", "make", "--timeout", "soon", "-j"],
+            &["run", "--name", "n", "make", "--", "x"],
+        ] {
+            let arguments = std::iter::once(&"meanwhile").chain(words).map(OsString::from);
+            let matches = crate::cli::parse(&arguments.collect::<Vec<_>>()).expect("parses");
+            let (_, run) = matches.subcommand().expect("has one");
+            let command: Vec<&OsString> = run.get_many("command").expect("has one").collect();
+            assert_eq!(command[0], "make", "{words:?}");
+            assert_eq!(command.len(), if words[1] == "make" { 4 } else { 3 }, "{words:?}");
+        }
+    }
+}
