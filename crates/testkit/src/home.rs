@@ -77,6 +77,7 @@ impl HomeBuilder {
     /// Makes the directories and the configuration. Starts nothing, but in the mode `controllers`,
     /// where only a daemon that begins alone in its cgroup can have any.
     pub fn build(mut self) -> TestHome {
+        println!("MODE: {}", mode::words());
         let directory = tempfile::Builder::new()
             .prefix("mw-")
             .tempdir()

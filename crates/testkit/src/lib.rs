@@ -47,7 +47,7 @@ pub use dice::Dice;
 pub use fifo::{Bell, Gate};
 pub use home::{HomeBuilder, TestHome};
 pub use invoke::{Invocation, Ran, Running};
-pub use process::{Process, descendants, free_uid};
+pub use process::{Process, descendants, free_uid, marked};
 pub use watch::{until, wait_for_file};
 
 use std::time::Duration;

@@ -43,6 +43,13 @@ pub fn has_cgroup() -> bool {
     }
 }
 
+/// The mode in words. Every home prints it when it is made, so that a failed test says where it failed.
+pub fn words() -> String {
+    let user = if is_root() { "root" } else { "an unprivileged user" };
+    let cgroup = if has_cgroup() { "with" } else { "without" };
+    format!("as {user}, {cgroup} a writable cgroup (ordered: {:?})", isolation())
+}
+
 fn own_cgroup_is_writable() -> bool {
     crate::controllers::own_cgroup().is_some_and(|directory| {
         rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK).is_ok()
