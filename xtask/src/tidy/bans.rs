@@ -23,7 +23,10 @@ const NOWHERE: [(&str, &str); 5] = [
 ];
 
 /// Waiting by the clock. Allowed with a comment `// sleep: why no event can be waited for`.
-const SLEEPS: [&str; 4] = ["thread::sleep(", "time::sleep(", "sleep_until(", "time::interval("];
+const SLEEPS: [&str; 2] = ["thread::sleep(", "time::interval("];
+
+/// The runtime's timer: how the product arms a deadline, but no way to wait in a test.
+const TIMERS: [&str; 2] = ["time::sleep(", "sleep_until("];
 
 /// A part of the world, and the rooms where it may be reached for.
 struct Ban {
@@ -88,23 +91,34 @@ pub(super) fn check(tree: &Tree, complaints: &mut Vec<Complaint>) {
                 }
             }
             let in_test = file.is_test_target() || source.is_test_line(number);
-            check_sleep(source, number, line, &mut complain);
-            if !in_test {
+            check_sleep(source, number, in_test, &mut complain);
+            if !in_test && !is_program(file) {
                 check_world(file, line, &mut complain);
             }
         }
     }
 }
 
-fn check_sleep(source: &Source, number: usize, line: &str, complain: &mut impl FnMut(&str, &str)) {
-    for token in SLEEPS {
-        if contains(line, token) && !source.is_annotated(number, "sleep") {
+fn check_sleep(
+    source: &Source,
+    number: usize,
+    in_test: bool,
+    complain: &mut impl FnMut(&str, &str),
+) {
+    let timers: &[&str] = if in_test { &TIMERS } else { &[] };
+    for token in SLEEPS.iter().chain(timers) {
+        if contains(&source.code[number], token) && !source.is_annotated(number, "sleep") {
             complain(
                 token.trim_end_matches('('),
                 "wait for the event; where there is none, say why in a comment `// sleep: ...`",
             );
         }
     }
+}
+
+/// A program of its own reads its arguments and environment; libraries are given them.
+fn is_program(file: &File) -> bool {
+    file.path.contains("/src/bin/")
 }
 
 fn check_world(file: &File, line: &str, complain: &mut impl FnMut(&str, &str)) {
@@ -143,7 +157,7 @@ mod tests {
         let mut found = Vec::new();
         for (number, line) in source.code.iter().enumerate() {
             let mut complain = |what: &str, _: &str| found.push(what.to_owned());
-            check_sleep(source, number, line, &mut complain);
+            check_sleep(source, number, file.is_test_target(), &mut complain);
             check_world(&file, line, &mut complain);
         }
         found
