@@ -32,15 +32,11 @@ pub(crate) struct Globals {
     #[arg(long, global = true, display_order = 900)]
     pub(crate) json: bool,
 
-    /// Keep state, configuration and socket below this directory
-    ///
-    /// Default: MEANWHILE_HOME, else the XDG directories (~/.local/state/meanwhile and so on).
+    /// Keep everything below this directory [default: MEANWHILE_HOME, else XDG directories]
     #[arg(long, global = true, value_name = "DIR", display_order = 901)]
     pub(crate) home: Option<OsString>,
 
-    /// Act as this session; in `list`, `wait` and `cancel` also: its tasks
-    ///
-    /// Default: MEANWHILE_SESSION, else the agent that calls, else `user`.
+    /// Act as this session [default: MEANWHILE_SESSION, else the agent that calls, else `user`]
     #[arg(long, global = true, value_name = "S", display_order = 902)]
     pub(crate) session: Option<String>,
 }
@@ -220,26 +216,29 @@ fn dispatch(arguments: Vec<OsString>, screens: (Screen, Screen)) -> Answer {
         Err(error) => return usage::answer(&error, &arguments),
     };
     let invalid = |error: clap::Error| usage::answer(&error, &arguments);
-    let mut globals = match Globals::from_arg_matches(&matches) {
+    let globals = match globals(&matches) {
         Ok(globals) => globals,
         Err(error) => return invalid(error),
     };
-    let (verb, matches) = match matches.subcommand() {
-        Some((name, inner)) => {
-            // A global option that stands after the command is found there.
-            if let Err(error) = globals.update_from_arg_matches(inner) {
-                return invalid(error);
-            }
-            (VERBS.iter().find(|verb| verb.name == name), inner)
-        }
-        None => (VERBS.iter().find(|verb| verb.name == "overview"), &matches),
-    };
+    let (name, matches) = matches.subcommand().unwrap_or(("overview", &matches));
+    let verb = VERBS.iter().find(|verb| verb.name == name);
     let verb = verb.expect("clap accepts only commands of the table");
     let context = Context::new(globals, screens);
     match (verb.start)(matches, &context) {
         Ok(answer) => answer.map_err(|failure| failure.doing(verb.doing)),
         Err(error) => invalid(error),
     }
+}
+
+/// The global options, wherever they stand.
+fn globals(matches: &ArgMatches) -> Result<Globals, clap::Error> {
+    let mut globals = Globals::from_arg_matches(matches)?;
+    let mut inner = matches.subcommand();
+    while let Some((_, matches)) = inner {
+        globals.update_from_arg_matches(matches)?;
+        inner = matches.subcommand();
+    }
+    Ok(globals)
 }
 
 /// The parsed arguments. Help is made from the full definition: a lazy one has not heard of what it would list.
@@ -264,6 +263,24 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         definition(false).debug_assert();
+    }
+
+    #[test]
+    fn global_options_work_before_and_after_every_command() {
+        for words in [
+            &["--json", "--home", "/h", "--session", "s", "list"][..],
+            &["list", "--json", "--home=/h", "--session", "s"],
+            &["--home", "/h", "daemon", "--json", "status", "--session=s"],
+            &["daemon", "status", "--json", "--session", "s", "--home", "/h"],
+        ] {
+            let arguments: Vec<OsString> =
+                std::iter::once(&"meanwhile").chain(words).map(OsString::from).collect();
+            let matches = parse(&arguments).expect("parses");
+            let globals = globals(&matches).expect("are there");
+            assert!(globals.json, "{words:?}");
+            assert_eq!(globals.home.as_deref(), Some("/h".as_ref()), "{words:?}");
+            assert_eq!(globals.session.as_deref(), Some("s"), "{words:?}");
+        }
     }
 
     #[test]

@@ -29,7 +29,11 @@ pub(crate) struct Daemon {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Run it here, in front
-    Run,
+    Run {
+        /// Where whoever started it is told how that went
+        #[arg(long, hide = true, value_name = "FD")]
+        ready_fd: Option<i32>,
+    },
     /// Start it, if none runs
     Start,
     /// Stop it; tasks run on
@@ -47,7 +51,7 @@ enum What {
 impl Action for Daemon {
     fn run(self, context: &Context) -> Answer {
         match self.what {
-            What::Run => Ok(entry::run_daemon(&context.globals)?),
+            What::Run { ready_fd } => Ok(entry::run_daemon(&context.globals, ready_fd)?),
             What::Start => start(context),
             What::Stop { cancel_all } => stop(context, cancel_all),
             What::Status => status(context),

@@ -83,7 +83,8 @@ fn command(page: &mut String, command: &Command, before: &str, level: usize) {
     put(page, &format!("\n{} {name}\n", "#".repeat(level)));
     let about = command.get_long_about().or_else(|| command.get_about());
     let about = about.map(ToString::to_string).unwrap_or_default();
-    put(page, &sentence(about.trim()));
+    let paragraphs: Vec<String> = about.split("\n\n").map(sentence).collect();
+    put(page, &paragraphs.join("\n\n"));
     let aliases: Vec<String> =
         command.get_visible_aliases().map(|alias| format!("`{alias}`")).collect();
     if !aliases.is_empty() {
@@ -131,8 +132,10 @@ fn option(page: &mut String, arg: &Arg) {
         write!(heading, "{space}{value}").expect("writing to a string cannot fail");
     }
     let help = arg.get_long_help().or_else(|| arg.get_help());
-    let help = help.map(ToString::to_string).unwrap_or_default().replace("\n\n", " ");
-    let mut line = format!("- `{heading}`: {}", sentence(&help.replace('\n', " ")));
+    let help = help.map(ToString::to_string).unwrap_or_default();
+    let paragraphs: Vec<String> =
+        help.split("\n\n").map(|part| sentence(&part.replace('\n', " "))).collect();
+    let mut line = format!("- `{heading}`: {}", paragraphs.join(" "));
     let choice: Vec<String> =
         arg.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
     if takes && !choice.is_empty() {
@@ -148,7 +151,8 @@ fn option(page: &mut String, arg: &Arg) {
 }
 
 fn sentence(text: &str) -> String {
-    let ends = text.ends_with(['.', ':', ')', ']', '`']) && !text.ends_with("`)");
+    let text = text.trim();
+    let ends = text.ends_with(['.', ':', ']']);
     if ends || text.is_empty() { text.to_owned() } else { format!("{text}.") }
 }
 

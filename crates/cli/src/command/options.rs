@@ -31,7 +31,7 @@ pub(crate) struct TaskOptions {
     #[arg(long, value_name = "NAME", value_parser = check::name)]
     keep_env: Vec<String>,
 
-    /// Set what keeps programs from asking: `agent` (no pagers, no prompts), `ci` (also CI=true), `inherit` (nothing)
+    /// Variables that keep programs from asking: no pagers and prompts, also CI=true, or none
     #[arg(long, value_name = "PROFILE", value_parser = ["agent", "ci", "inherit"])]
     env_profile: Option<String>,
 
