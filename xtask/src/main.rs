@@ -20,7 +20,7 @@ pub(crate) type Outcome<T = ()> = Result<T, String>;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test [--plain] [--mode NAME]... [FILTER]
+  test [--plain] [--mode NAME]... [--package NAME]... [FILTER]
                                    every test, as root and unprivileged, with and without cgroups
   tidy                             the rules a compiler cannot check
   gen [--check]                    rewrite docs/reference from the built binary

@@ -54,7 +54,12 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
         return Err(format!("missing tools; install them and run again:\n{}", missing.join("\n")));
     }
     let target = cargo::target_directory()?;
-    let binary = cargo::build_binary()?;
+    // A person who asks for single packages may have a reason why the binary is not there.
+    let binary = if request.packages.is_empty() {
+        cargo::build_binary()?
+    } else {
+        cargo::build_binary().unwrap_or_else(|_| target.join("debug/meanwhile"))
+    };
     let engine = suite::Engine::find(request.plain);
     println!("test engine: {engine}");
 
@@ -75,7 +80,7 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
                     binary: &binary,
                     scratch: &scratch,
                     filter: &request.filter,
-                    packages: if mode.covers_everything { &[] } else { &TOUCH_CGROUPS },
+                    packages: &request.packages_in(&mode),
                 };
                 account.tested(&mode, run.start(&mode, place)?);
             }
@@ -88,17 +93,23 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
 struct Request {
     modes: Vec<String>,
     filter: Vec<String>,
+    /// Only these packages.
+    packages: Vec<String>,
     /// `cargo test` even where nextest is installed.
     plain: bool,
 }
 
 impl Request {
     fn parse(arguments: &[String]) -> Outcome<Self> {
-        let mut request = Self { modes: Vec::new(), filter: Vec::new(), plain: false };
+        let mut request =
+            Self { modes: Vec::new(), filter: Vec::new(), packages: Vec::new(), plain: false };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             if argument == "--plain" {
                 request.plain = true;
+            } else if argument == "--package" {
+                let name = rest.next().ok_or("--package wants the name of a package")?;
+                request.packages.push(name.clone());
             } else if argument == "--mode" {
                 let known =
                     "root/controllers root/cgroup root/off user/controllers user/cgroup user/off";
@@ -112,6 +123,15 @@ impl Request {
             }
         }
         Ok(request)
+    }
+
+    /// The packages to run in a mode; empty for the whole workspace.
+    fn packages_in(&self, mode: &mode::Mode) -> Vec<String> {
+        if !self.packages.is_empty() {
+            return self.packages.clone();
+        }
+        let some = if mode.covers_everything { &[][..] } else { &TOUCH_CGROUPS };
+        some.iter().map(|name| (*name).to_owned()).collect()
     }
 
     fn wants(&self, mode: &str) -> bool {

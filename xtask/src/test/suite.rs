@@ -80,7 +80,7 @@ pub(super) struct Run<'a> {
     pub(super) scratch: &'a Scratch,
     pub(super) filter: &'a [String],
     /// Empty for the whole workspace.
-    pub(super) packages: &'a [&'a str],
+    pub(super) packages: &'a [String],
 }
 
 impl Run<'_> {
@@ -148,7 +148,7 @@ impl Run<'_> {
             arguments.push("--workspace".into());
         }
         for package in self.packages {
-            arguments.extend(["--package".into(), (*package).into()]);
+            arguments.extend(["--package".into(), package.into()]);
         }
         arguments.extend(self.filter.iter().map(OsString::from));
         Ok(arguments)
