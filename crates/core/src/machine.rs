@@ -93,7 +93,8 @@ pub struct LoadedTask {
     pub ready: bool,
     /// Terminal, but its unkillable processes keep the seat.
     pub seat_kept: bool,
-    /// Terminal states of dependencies that are no longer unfinished.
+    /// Terminal states of dependencies that are no longer unfinished. For the record: what an end
+    /// means for those after it is decided, and committed, together with that end.
     pub ended_dependencies: Vec<(TaskId, State)>,
 }
 
@@ -152,7 +153,7 @@ pub struct Core {
     sessions: Names<SessionId, Session>,
     /// Unfinished tasks below each ancestor, at any depth.
     descendants: BTreeMap<TaskId, BTreeSet<TaskId>>,
-    /// Queued tasks that wait for each target.
+    /// Unfinished tasks that are after each target, ended or not.
     dependents: BTreeMap<TaskId, BTreeSet<TaskId>>,
     /// When queued tasks become eligible.
     due: BTreeSet<(Boot, TaskId)>,

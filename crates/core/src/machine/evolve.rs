@@ -4,6 +4,7 @@
 //! acted upon (dependents that can no longer start) it leaves in `Core::doomed` for the step that
 //! decides.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::Core;
@@ -13,7 +14,7 @@ use super::row::{Active, Place, Row, millis};
 use crate::event::{Event, Fact};
 use crate::id::TaskId;
 use crate::input::ReopenedTask;
-use crate::spec::{Dependency, Placement, TaskSpec};
+use crate::spec::{Placement, TaskSpec};
 use crate::state::State;
 use crate::time::{Due, Wall};
 use crate::transition::{self, Illegal};
@@ -140,7 +141,6 @@ impl Core {
         row.order = order;
         row.queued_at = at;
         row.not_before = not_before.map(Box::new);
-        row.set_pending(self.undecided(&spec.after));
         if self.archive.keep {
             let task = ReopenedTask {
                 attempt: 1,
@@ -160,11 +160,12 @@ impl Core {
         let id = event.task;
         if !self.rows.contains_key(&id) {
             let task = self.archive.tasks.remove(&id).expect("evolve found its state there");
-            let mut row = self.make_row(&task.spec, &task.placement);
-            // Its dependencies that ended are history: whoever asks for a retry wants it to run.
-            // Those that are under way again are waited for.
-            row.set_pending(self.undecided(&task.spec.after));
+            let row = self.make_row(&task.spec, &task.placement);
             self.insert(id, row);
+            // Whoever is after it and has not started waits for it again.
+            for dependent in self.dependents.get(&id).cloned().unwrap_or_default() {
+                self.requeue(dependent);
+            }
             if self.archive.keep {
                 self.archive.tasks.insert(id, task);
             }
@@ -196,9 +197,10 @@ impl Core {
         Row::new(spec, placement, lane, session)
     }
 
-    /// Of these dependencies, the ones whose target may still end.
-    pub(super) fn undecided(&self, after: &[Dependency]) -> Vec<Dependency> {
-        after.iter().filter(|d| self.is_unfinished(d.task)).copied().collect()
+    /// Whether it must wait for another task. Conditions are judged when that one ends; what ended
+    /// before, and was judged then or disregarded by a retry, is history.
+    pub(super) fn has_open_dependency(&self, row: &Row) -> bool {
+        row.after().iter().any(|d| self.is_unfinished(d.task))
     }
 
     pub(super) fn is_unfinished(&self, id: TaskId) -> bool {
@@ -210,7 +212,7 @@ impl Core {
         for ancestor in &row.ancestors {
             self.descendants.entry(*ancestor).or_default().insert(id);
         }
-        for dependency in row.pending() {
+        for dependency in row.after() {
             self.dependents.entry(dependency.task).or_default().insert(id);
         }
         if row.counted
@@ -224,9 +226,10 @@ impl Core {
     /// Queues a row whose state is `queued`.
     pub(super) fn enqueue(&mut self, id: TaskId) {
         self.queued += 1;
+        let open = self.has_open_dependency(&self.rows[&id]);
         let row = self.row_mut(id);
         row.active = None;
-        if row.pending.is_some() {
+        if open {
             row.place = Place::Dependencies;
             let lane = row.lane;
             self.lane_mut(lane).blocked += 1;
@@ -273,19 +276,17 @@ impl Core {
                     self.due.remove(&(due.boot, id));
                 }
             }
-            Place::Dependencies => {
-                lane.blocked -= 1;
-                for dependency in row.pending.take().into_iter().flat_map(|pending| *pending) {
-                    if let Some(waiting) = self.dependents.get_mut(&dependency.task) {
-                        waiting.remove(&id);
-                        if waiting.is_empty() {
-                            self.dependents.remove(&dependency.task);
-                        }
-                    }
-                }
-            }
+            Place::Dependencies => lane.blocked -= 1,
         }
         self.queued -= 1;
+    }
+
+    /// Puts a queued row where it now belongs.
+    fn requeue(&mut self, id: TaskId) {
+        if self.rows.get(&id).is_some_and(|row| row.state == State::Queued) {
+            self.unqueue(id);
+            self.enqueue(id);
+        }
     }
 
     /// The row is neither queued nor starting any more.
@@ -318,22 +319,20 @@ impl Core {
 
     /// No attempt follows by itself: others may stop counting on it.
     fn finished(&mut self, id: TaskId) {
-        let row = &self.rows[&id];
+        let row = self.rows[&id].clone();
         let (state, kept) = (row.state, row.seat_kept);
         if row.counted
             && let Some(session) = self.sessions.get_mut(row.session)
         {
             session.live -= 1;
         }
-        for ancestor in row.ancestors.clone() {
-            if let Some(below) = self.descendants.get_mut(&ancestor) {
-                below.remove(&id);
-                if below.is_empty() {
-                    self.descendants.remove(&ancestor);
-                }
-            }
+        for ancestor in &row.ancestors {
+            unlist(&mut self.descendants, *ancestor, id);
         }
-        for dependent in self.dependents.remove(&id).unwrap_or_default() {
+        for dependency in row.after() {
+            unlist(&mut self.dependents, dependency.task, id);
+        }
+        for dependent in self.dependents.get(&id).cloned().unwrap_or_default() {
             self.dependency_ended(dependent, id, state);
         }
         if !kept {
@@ -342,19 +341,15 @@ impl Core {
     }
 
     fn dependency_ended(&mut self, dependent: TaskId, target: TaskId, state: State) {
-        let row = self.row_mut(dependent);
-        let lane = row.lane;
-        let (decided, left): (Vec<_>, Vec<_>) =
-            row.pending().iter().copied().partition(|d| d.task == target);
-        if !decided.iter().all(|d| d.condition.is_met_by(state)) {
-            self.doomed.push_back((dependent, target));
+        let row = &self.rows[&dependent];
+        if row.state != State::Queued {
             return;
         }
-        let free = left.is_empty();
-        row.set_pending(left);
-        if free {
-            self.lane_mut(lane).blocked -= 1;
-            self.await_moment(dependent);
+        let mut decided = row.after().iter().filter(|d| d.task == target);
+        if decided.all(|d| d.condition.is_met_by(state)) {
+            self.requeue(dependent);
+        } else {
+            self.doomed.push_back((dependent, target));
         }
     }
 
@@ -385,6 +380,16 @@ impl Core {
 
     pub(super) fn lane_mut(&mut self, lane: u32) -> &mut Lane {
         self.lanes.get_mut(lane).expect("a row's lane exists")
+    }
+}
+
+/// Takes `id` off the list of `key`; a list without entries is not kept.
+fn unlist(lists: &mut BTreeMap<TaskId, BTreeSet<TaskId>>, key: TaskId, id: TaskId) {
+    if let Some(list) = lists.get_mut(&key) {
+        list.remove(&id);
+        if list.is_empty() {
+            lists.remove(&key);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Core;
 use super::lane::{Key, Lane};
 use super::row::{Place, Row};
-use crate::id::TaskId;
+use crate::id::{LaneName, SessionId, TaskId};
 use crate::state::State;
 
 /// `Err` with a sentence unless the condition holds.
@@ -49,6 +49,12 @@ impl Core {
         holds!(self.doomed.is_empty(), "dependents are not failed: {:?}", self.doomed);
         for (name, number, lane) in self.lanes.iter() {
             let offer = self.offer(number);
+            let listed = offer.map(|offer| offer.order);
+            holds!(
+                listed == lane.listed,
+                "lane {name} offers {offer:?}, {:?} is listed",
+                lane.listed
+            );
             let idle = self.held.is_none() && self.may_start();
             holds!(!(idle && offer.is_some()), "lane {name} could start {offer:?}");
             let stuck = lane.returning.iter().any(|(_, w)| !self.has_lent(*w) || lane.has_room());
@@ -57,29 +63,44 @@ impl Core {
         Ok(())
     }
 
-    /// Compares what is scheduled here and there, leaving out what a log of facts does not hold: waits,
-    /// lending, held starts.
+    /// Compares what is scheduled here and there, leaving out what facts do not hold: waits,
+    /// lending, held starts, and counts of what is gone (the next order, the next start).
     ///
     /// # Errors
     /// Names the first difference.
     pub fn same_schedule(&self, other: &Self) -> Result<(), String> {
         let ids: BTreeSet<&TaskId> = self.rows.keys().chain(other.rows.keys()).collect();
         for id in ids {
-            let (a, b) = (self.rows.get(id), other.rows.get(id));
+            let (a, b) = (self.unnumbered(id), other.unnumbered(id));
             holds!(a == b, "task {id}: {a:?}\nagainst {b:?}");
         }
         let lanes = |core: &Self| -> Vec<_> {
             let of = |lane: &Lane| {
-                (lane.holders.clone(), lane.queue.clone(), lane.over.clone(), lane.blocked)
+                let holders: BTreeSet<TaskId> = lane.holders.iter().map(|(_, t)| *t).collect();
+                (holders, lane.queue.clone(), lane.over.clone(), lane.blocked)
             };
             core.lanes.iter().map(|(name, _, lane)| (name.clone(), of(lane))).collect()
         };
         let (a, b) = (lanes(self), lanes(other));
         holds!(a == b, "lanes: {a:?}\nagainst {b:?}");
-        holds!(self.sessions == other.sessions, "sessions differ");
+        let sessions = |core: &Self| -> Vec<_> {
+            core.sessions.iter().map(|(name, _, s)| (name.clone(), s.clone())).collect()
+        };
+        holds!(sessions(self) == sessions(other), "sessions differ");
         holds!(self.due == other.due, "timers differ");
-        holds!(self.next_order == other.next_order, "next order differs");
         Ok(())
+    }
+
+    /// A row with the names of its lane and session for their numbers, and none for its start: after
+    /// a restart numbers are others.
+    fn unnumbered(&self, id: &TaskId) -> Option<(Row, &LaneName, &SessionId)> {
+        let mut row = self.rows.get(id)?.clone();
+        let names = (self.lanes.name(row.lane), self.sessions.name(row.session));
+        (row.lane, row.session) = (0, 0);
+        if let Some(active) = &mut row.active {
+            active.seat = 0;
+        }
+        Some((row, names.0, names.1))
     }
 
     fn check_row(&self, id: TaskId, row: &Row) -> Result<(), String> {
@@ -89,8 +110,9 @@ impl Core {
         let seated = state.is_active() || row.seat_kept;
         holds!(seated == row.active.is_some(), "{id} is {state:?} with {:?}", row.active);
         holds!(!state.is_terminal() || row.seat_kept, "{id} has ended and is still here");
+        holds!(row.order < self.next_order, "{id} has an order that is yet to come");
         let lane = self.lanes.get(row.lane).ok_or_else(|| format!("{id} has no lane"))?;
-        let place = match (row.pending.is_some(), row.not_before.is_some()) {
+        let place = match (self.has_open_dependency(row), row.not_before.is_some()) {
             (true, _) => Place::Dependencies,
             (false, true) => Place::Timer,
             (false, false) => Place::Lane,
@@ -104,10 +126,9 @@ impl Core {
         if let Some(active) = &row.active {
             holds!(lane.holders.contains(&(active.seat, id)), "{id} has no seat");
         }
-        for dependency in row.pending() {
+        for dependency in row.after().iter().filter(|_| !state.is_terminal()) {
             let known = self.dependents.get(&dependency.task).is_some_and(|d| d.contains(&id));
-            let doomed = self.doomed.iter().any(|(d, _)| *d == id);
-            holds!(known || doomed, "{id} waits for {}, which does not know", dependency.task);
+            holds!(known, "{id} is after {}, which is not on record", dependency.task);
         }
         Ok(())
     }
@@ -139,14 +160,11 @@ impl Core {
         }
         holds!(below == self.descendants, "the index of descendants differs from the rows");
         for (target, waiting) in &self.dependents {
-            holds!(self.is_unfinished(*target), "{target} is waited for and has ended");
             holds!(!waiting.is_empty(), "{target} is kept for no dependent");
             for id in waiting {
-                let really = self
-                    .rows
-                    .get(id)
-                    .is_some_and(|r| r.pending().iter().any(|d| d.task == *target));
-                holds!(really, "{id} does not wait for {target}");
+                let row = self.rows.get(id).filter(|row| !row.state.is_terminal());
+                let really = row.is_some_and(|r| r.after().iter().any(|d| d.task == *target));
+                holds!(really, "{id} is not after {target}");
             }
         }
         for (order, lane) in &self.startable {

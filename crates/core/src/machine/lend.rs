@@ -7,7 +7,8 @@
 //!     end of e, then of d        each seat goes back; then w's wait is answered
 //! ```
 //!
-//! A lent seat and its borrower count as one, so lending never changes how many are taken. A wait that
+//! Where nothing below a lender is queued in its lane, its seat serves work that a blocked task of
+//! another lane waits for. A lent seat and its borrower count as one, so lending never changes how many are taken. A wait that
 //! is over is answered only when its task has a seat again: its own, given back, or any that is free;
 //! then the borrower keeps the lent one as its own.
 //!
@@ -42,12 +43,20 @@ impl Core {
         self.blocked.entry(task).or_default().waits.push(wait);
         let lane = self.rows[&task].lane;
         self.lane_mut(lane).waiting.insert(task);
-        self.dirty.insert(lane);
+        self.mark_below(task);
+    }
+
+    /// Whether `task` blocks on its own descendants decides what its lane and theirs can offer.
+    pub(super) fn mark_below(&mut self, task: TaskId) {
+        let below = self.descendants.get(&task).into_iter().flatten();
+        let lanes = below.chain([&task]).filter_map(|t| self.rows.get(t)).map(|row| row.lane);
+        self.dirty.extend(lanes);
     }
 
     /// One wait less inside `task`. Without any, it runs: a seat that it lent is its own again, even
     /// if that makes the lane fuller than its limit until somebody ends.
     pub(super) fn unblocks_inside(&mut self, task: TaskId, wait: WaitId) {
+        self.mark_below(task);
         let Some(blocked) = self.blocked.get_mut(&task) else { return };
         blocked.waits.retain(|w| *w != wait);
         let left = blocked.waits.clone();
@@ -106,6 +115,7 @@ impl Core {
     /// The attempt that these waits ran in is over: nobody in it can be answered, and what was
     /// withheld for its seat is answered into the void.
     pub(super) fn abandon_waits(&mut self, task: TaskId, turn: &mut Turn) {
+        self.mark_below(task);
         let Some(blocked) = self.blocked.get_mut(&task) else { return };
         let waits = std::mem::take(&mut blocked.waits);
         self.stop_returning(task);
@@ -174,33 +184,45 @@ impl Core {
         }
     }
 
-    /// The first queued task of a lane that may run on a blocked ancestor's seat, and that ancestor:
-    /// the nearest one.
+    /// The first queued task of a lane that may run on a blocked task's seat, and that task.
+    ///
+    /// First a task on the seat of its own nearest ancestor. Where no descendant of a lender waits in
+    /// this lane, any task that some blocked ancestor in another lane waits for: two families that
+    /// hold seats in each other's lanes would block for ever otherwise.
     pub(super) fn borrower(&self, lane: u32) -> Option<(Key, TaskId)> {
         let waiting = &self.lanes.get(lane)?.waiting;
-        let first = waiting
+        let lenders = || waiting.iter().filter(|w| self.may_lend(**w));
+        let any = *lenders().next()?;
+        if let Some(first) = lenders().filter_map(|w| self.first_below(*w, lane)).min() {
+            let ancestors = &self.rows[&first.task].ancestors;
+            let lender = ancestors.iter().find(|a| waiting.contains(a) && self.may_lend(**a))?;
+            return Some((first, *lender));
+        }
+        let blocked = self.blocked.keys().filter(|task| self.blocks_on_own(**task));
+        let first = blocked.filter_map(|task| self.first_below(*task, lane)).min()?;
+        Some((first, any))
+    }
+
+    /// The first eligible task of a lane below `task`.
+    fn first_below(&self, task: TaskId, lane: u32) -> Option<Key> {
+        let below = self.descendants.get(&task)?;
+        below
             .iter()
-            .filter(|w| self.may_lend(**w))
-            .filter_map(|w| self.descendants.get(w))
-            .flatten()
             .filter_map(|d| self.rows.get(d).map(|row| (d, row)))
             .filter(|(_, row)| row.lane == lane && row.place == Place::Lane)
             .map(|(d, row)| Key::new(*d, row))
-            .min()?;
-        let ancestors = &self.rows[&first.task].ancestors;
-        let lender = ancestors.iter().find(|a| waiting.contains(a) && self.may_lend(**a))?;
-        Some((first, *lender))
+            .min()
     }
 
     /// Whether a task is blocked on its own descendants and still has its seat.
     pub(super) fn may_lend(&self, task: TaskId) -> bool {
-        self.is_active(task)
-            && self.blocked.get(&task).is_some_and(|blocked| {
-                blocked.lent_to.is_none()
-                    && blocked.waits.iter().any(|id| {
-                        self.waits.get(id).is_some_and(|w| w.verdict.is_none() && w.below > 0)
-                    })
-            })
+        !self.has_lent(task) && self.blocks_on_own(task)
+    }
+
+    fn blocks_on_own(&self, task: TaskId) -> bool {
+        let on_own =
+            |id: &WaitId| self.waits.get(id).is_some_and(|w| w.verdict.is_none() && w.below > 0);
+        self.is_active(task) && self.blocked.get(&task).is_some_and(|b| b.waits.iter().any(on_own))
     }
 
     /// From now on `borrower`, which has just been seated, sits on `lender`'s seat.

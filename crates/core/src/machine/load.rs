@@ -3,13 +3,12 @@
 //! Owns: turning remembered tasks into rows. Never asks what became of them meanwhile: that is the
 //! business of `Input::Found`, and until it comes their seats are taken.
 
-use std::collections::BTreeSet;
-
 use super::row::{Active, millis};
 use super::{Core, LoadedTask};
 use crate::config::Config;
 use crate::event::Event;
 use crate::id::TaskId;
+use crate::state::State;
 use crate::time::Now;
 
 impl Core {
@@ -20,21 +19,21 @@ impl Core {
     pub fn load(config: Config, mut tasks: Vec<LoadedTask>, same_boot: bool, now: Now) -> Self {
         let mut core = Self::new(config);
         tasks.sort_by_key(|task| (task.order, task.id));
-        let unfinished: BTreeSet<TaskId> =
-            tasks.iter().filter(|t| !t.state.is_terminal()).map(|t| t.id).collect();
+        let ids: Vec<TaskId> = tasks.iter().map(|t| t.id).collect();
         for task in tasks {
-            core.load_one(task, &unfinished, same_boot, now);
+            core.load_one(task, same_boot, now);
+        }
+        // Only now is it known which dependencies are under way. Those that have ended were judged in
+        // the transaction of their end.
+        for id in ids {
+            if core.rows[&id].state == State::Queued {
+                core.enqueue(id);
+            }
         }
         core
     }
 
-    fn load_one(
-        &mut self,
-        task: LoadedTask,
-        unfinished: &BTreeSet<TaskId>,
-        same_boot: bool,
-        now: Now,
-    ) {
+    fn load_one(&mut self, task: LoadedTask, same_boot: bool, now: Now) {
         let mut row = self.make_row(&task.spec, &task.placement);
         row.state = task.state;
         row.attempt = task.attempt;
@@ -47,13 +46,10 @@ impl Core {
         row.ready = task.ready;
         row.seat_kept = task.seat_kept;
         self.next_order = self.next_order.max(task.order.saturating_add(1));
-        let queued = !task.state.is_terminal() && !task.state.is_active();
+        let queued = task.state == State::Queued;
         if queued {
             let due = task.not_before.map(|d| if same_boot { d } else { d.after_reboot(now) });
             row.not_before = due.map(Box::new);
-            let after = task.spec.after.iter();
-            row.set_pending(after.filter(|d| unfinished.contains(&d.task)).copied().collect());
-            self.doom_loaded(&task);
         } else {
             let token = task.token.expect("the store writes the token with `starting`");
             let (deadline, stop, seat) = (task.deadline, task.stop, self.next_seat);
@@ -66,26 +62,8 @@ impl Core {
         } else {
             self.insert(task.id, row);
         }
-        if queued {
-            self.enqueue(task.id);
-        } else {
+        if !queued {
             self.take_seat(task.id);
-        }
-    }
-
-    /// A dependency that had ended badly and was not acted upon. Not for a further attempt: whoever
-    /// asked for it wanted it to run in spite of what had ended.
-    fn doom_loaded(&mut self, task: &LoadedTask) {
-        if task.attempt > 1 {
-            return;
-        }
-        let unmet = task.spec.after.iter().find(|d| {
-            task.ended_dependencies
-                .iter()
-                .any(|(id, state)| *id == d.task && !d.condition.is_met_by(*state))
-        });
-        if let Some(dependency) = unmet {
-            self.doomed.push_back((task.id, dependency.task));
         }
     }
 

@@ -14,7 +14,7 @@ use crate::time::Now;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Offer {
     pub(super) task: TaskId,
-    order: u64,
+    pub(super) order: u64,
     /// On whose seat; none for one of the lane's own.
     lender: Option<TaskId>,
 }

@@ -44,9 +44,9 @@ pub(super) struct Row {
     pub(super) extended: Option<NonZeroU64>,
     pub(super) ancestors: Box<[TaskId]>,
     pub(super) retry: Option<Box<Retry>>,
-    /// Dependencies that are not decided yet. Boxed twice: a fat pointer would cost every row.
+    /// What must have ended before it starts. Boxed twice: a fat pointer would cost every row.
     #[expect(clippy::box_collection, reason = "8 bytes instead of 24 in each of 100,000 rows")]
-    pub(super) pending: Option<Box<Vec<Dependency>>>,
+    pub(super) after: Option<Box<Vec<Dependency>>>,
     /// Not to be started before; none once that has passed.
     pub(super) not_before: Option<Box<Due>>,
     pub(super) active: Option<Box<Active>>,
@@ -91,7 +91,7 @@ pub(super) fn millis(d: Option<Duration>) -> Option<NonZeroU64> {
 }
 
 impl Row {
-    /// A queued row of attempt 1. The caller fills in `pending`.
+    /// A queued row of attempt 1, without its order.
     pub(super) fn new(spec: &TaskSpec, placement: &Placement, lane: u32, session: u32) -> Self {
         let policy = &spec.retry;
         Self {
@@ -122,7 +122,7 @@ impl Row {
                     on_codes: policy.on_codes.clone().into_boxed_slice(),
                 })
             }),
-            pending: None,
+            after: (!spec.after.is_empty()).then(|| Box::new(spec.after.clone())),
             not_before: None,
             active: None,
         }
@@ -141,11 +141,7 @@ impl Row {
         self.active.as_ref()?.stop.as_ref()
     }
 
-    pub(super) fn pending(&self) -> &[Dependency] {
-        self.pending.as_deref().map_or(&[], Vec::as_slice)
-    }
-
-    pub(super) fn set_pending(&mut self, pending: Vec<Dependency>) {
-        self.pending = (!pending.is_empty()).then(|| Box::new(pending));
+    pub(super) fn after(&self) -> &[Dependency] {
+        self.after.as_deref().map_or(&[], Vec::as_slice)
     }
 }

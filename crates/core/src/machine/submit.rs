@@ -22,11 +22,11 @@ impl Core {
         batch: Vec<NewTask>,
         turn: &mut Turn,
     ) -> Result<(), Refusal> {
-        let placements: Vec<&Placement> = batch.iter().map(|t| &*t.placement).collect();
-        self.room_for(&placements)?;
         for new in &batch {
             self.admissible(new)?;
         }
+        let placements: Vec<&Placement> = batch.iter().map(|t| &*t.placement).collect();
+        self.room_for(&placements)?;
         let sequence = self.sequence(&batch)?;
         let known = self.ended_dependencies(&batch);
         let first = self.next_order;

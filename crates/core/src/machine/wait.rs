@@ -134,7 +134,7 @@ impl Core {
         if let Some(inside) = inside {
             self.blocks_inside(inside, wait.id);
         }
-        self.consider(wait.id, turn);
+        self.decided_or_not(wait.id, turn);
         Ok(())
     }
 
@@ -160,7 +160,7 @@ impl Core {
         for id in self.waiters.remove(&task).unwrap_or_default() {
             if let Some(waiting) = self.waits.get_mut(&id) {
                 waiting.target_ended(task, state);
-                self.consider(id, turn);
+                self.decided_or_not(id, turn);
             }
         }
     }
@@ -173,16 +173,19 @@ impl Core {
             {
                 waiting.target_ready(task);
                 self.unlist_waiter(task, id);
-                self.consider(id, turn);
+                self.decided_or_not(id, turn);
             }
         }
     }
 
-    fn consider(&mut self, id: WaitId, turn: &mut Turn) {
+    /// Something that it waits for has come.
+    fn decided_or_not(&mut self, id: WaitId, turn: &mut Turn) {
         let Some(waiting) = self.waits.get(&id) else { return };
-        if waiting.verdict.is_none()
-            && let Some(met) = waiting.met()
-        {
+        let (decided, inside, met) = (waiting.verdict.is_some(), waiting.inside, waiting.met());
+        if let Some(inside) = inside {
+            self.mark_below(inside);
+        }
+        if let (false, Some(met)) = (decided, met) {
             self.decide(id, Verdict { met, timed_out: false }, turn);
         }
     }
@@ -191,6 +194,9 @@ impl Core {
         let Some(waiting) = self.waits.get_mut(&id) else { return };
         waiting.verdict = Some(verdict);
         let inside = waiting.inside;
+        if let Some(inside) = inside {
+            self.mark_below(inside);
+        }
         match inside {
             Some(inside) if self.has_lent(inside) => self.wants_seat_back(inside),
             Some(_) | None => self.deliver(id, turn),

@@ -99,8 +99,9 @@ impl Core {
     }
 
     fn why(&self, row: &Row, position: Option<u32>) -> Option<Why> {
-        if row.pending.is_some() {
-            let on: BTreeSet<TaskId> = row.pending().iter().map(|d| d.task).collect();
+        if row.place == Place::Dependencies {
+            let open = row.after().iter().map(|d| d.task).filter(|t| self.is_unfinished(*t));
+            let on: BTreeSet<TaskId> = open.collect();
             return Some(Why::Dependencies { on: on.into_iter().collect() });
         }
         if let Some(due) = &row.not_before {
