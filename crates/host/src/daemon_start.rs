@@ -15,6 +15,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use meanwhile_supervisor::wire::{
@@ -23,6 +24,7 @@ use meanwhile_supervisor::wire::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::caller::Inside;
+use crate::dir::Dir;
 use crate::environment::{Environment, daemon_environment};
 use crate::home::{Home, HomePaths, SOCKET};
 use crate::launch::{FIRST_INHERITED, Launch, Lineage, launch, take_inherited};
@@ -119,10 +121,15 @@ pub fn connect(home: &Home) -> io::Result<UnixStream> {
     match lock::holder(&home.state) {
         // It was started by a process with another runtime directory.
         Ok(Some(holder)) if holder.socket != home.socket.path().join(SOCKET) => {
-            UnixStream::connect(holder.socket)
+            connect_elsewhere(&holder.socket).ok_or(refused)
         }
         _ => Err(refused),
     }
+}
+
+fn connect_elsewhere(socket: &Path) -> Option<UnixStream> {
+    let dir = Dir::open(socket.parent()?, &[SOCKET]).ok()?;
+    dir.connect_socket(socket.file_name()?.to_str()?, CONNECT_PATIENCE).ok()
 }
 
 /// Starts a daemon and waits until it listens.

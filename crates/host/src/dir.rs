@@ -14,7 +14,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -64,7 +64,7 @@ pub enum DirErrorKind {
 }
 
 impl Dir {
-    /// Opens `path`, making it (0700) and its missing parents first.
+    /// Opens `path` to be written to, making it (0700) and its missing parents first.
     ///
     /// A directory of ours that others may only read is closed to them, if it is empty or already
     /// holds `ours`; otherwise it is refused, because somebody else's choice of mode is not ours to
@@ -84,7 +84,11 @@ impl Dir {
             Err(Errno::ROFS | Errno::ACCESS) => {}
             Err(e) => return Err(fail(e.into())),
         }
-        Self::open(path, ours)
+        let dir = Self::open(path, ours)?;
+        // Found out now, with its reason, and not at the first file that cannot be made.
+        rustix::fs::accessat(&dir.fd, ".", Access::WRITE_OK, AtFlags::EACCESS)
+            .map_err(|e| fail(e.into()))?;
+        Ok(dir)
     }
 
     /// Opens an existing private directory; the rules of [`Dir::open_or_create`] hold.

@@ -161,7 +161,7 @@ impl HomePaths {
 
     fn socket_dir(&self) -> PathBuf {
         match &self.runtime {
-            Some(runtime) if runtime.is_dir() => runtime.join(NAME),
+            Some(runtime) if is_own_directory(runtime) => runtime.join(NAME),
             _ => self.state.clone(),
         }
     }
@@ -175,6 +175,10 @@ impl Home {
     pub fn open_or_create(paths: HomePaths) -> Result<Self, DirError> {
         let state = Dir::open_or_create(&paths.state, OURS)?;
         let socket = Dir::open_or_create(&paths.socket_dir(), OURS)?;
+        // Supervisors make what is below these, and expect them to be there.
+        for name in ["tasks", "tmp", "run"] {
+            state.subdir(name)?;
+        }
         Ok(Self { paths, state, socket })
     }
 
@@ -288,6 +292,14 @@ impl Fnv64 {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
+}
+
+/// The specification wants the runtime directory to be the user's own. With `su` and `sudo` the
+/// variable may name another user's, in which nothing of ours may be left.
+fn is_own_directory(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let own = rustix::process::geteuid().as_raw();
+    path.metadata().is_ok_and(|found| found.is_dir() && found.uid() == own)
 }
 
 /// `path` seen from `cwd`, without `.` and trailing slashes, so that `--home .` and its full path

@@ -26,6 +26,7 @@ pub mod machine;
 mod peer_credentials;
 pub mod proc;
 pub mod program;
+pub mod settle;
 pub mod spawn_supervisor;
 pub mod systemd_scope;
 pub mod systemd_unit;

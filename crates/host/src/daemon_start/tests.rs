@@ -43,7 +43,7 @@ struct Setting {
 impl Setting {
     fn new() -> Self {
         let (base, home) = test_home();
-        let shell = Executable::of(std::path::Path::new("/bin/sh")).unwrap();
+        let shell = Executable::of(Path::new("/bin/sh")).unwrap();
         let mut environment = Environment::new();
         environment.set("PATH", "/usr/bin:/bin");
         environment.set("MEANWHILE_SESSION", "s");
