@@ -34,6 +34,7 @@
 
 #![expect(clippy::print_stdout, reason = "libtest captures it and shows it with the failed test")]
 
+pub mod conformance;
 mod controllers;
 mod dice;
 mod fifo;
