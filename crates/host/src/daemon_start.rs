@@ -296,6 +296,7 @@ fn wait_until_it_listens(home: &Home, deadline: Instant) -> Option<()> {
         if Instant::now() >= deadline {
             return None;
         }
+        // sleep: a supervisor started it, and no pipe tells us when its socket is there.
         std::thread::sleep(pause);
         pause = (pause * 2).min(TRY_LAST);
     }

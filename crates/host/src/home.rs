@@ -149,13 +149,14 @@ impl HomePaths {
         self.socket_dir().join(SOCKET)
     }
 
-    /// A short name of this home for a user, for cgroups and units: the same for the same path and
-    /// uid, 16 hexadecimal digits.
+    /// A short name of this home for a user, for cgroups and units: 16 hexadecimal digits, the same
+    /// for the same uid and directory, however its path is spelled.
     #[must_use]
     pub fn hash(&self, uid: u32) -> String {
+        let real = self.state.canonicalize();
         let mut hash = Fnv64::new();
         hash.add(&uid.to_le_bytes());
-        hash.add(self.state.as_os_str().as_bytes());
+        hash.add(real.as_ref().unwrap_or(&self.state).as_os_str().as_bytes());
         format!("{:016x}", hash.0)
     }
 
@@ -422,5 +423,11 @@ mod tests {
         assert_ne!(at("/a").hash(1), at("/b").hash(1));
         assert_ne!(at("/a").hash(1), at("/a").hash(2));
         assert_eq!(at("/a").hash(1).len(), 16);
+        let base = tempfile::tempdir().unwrap();
+        let real = base.path().join("real");
+        std::fs::create_dir_all(real.join("home")).unwrap();
+        std::os::unix::fs::symlink(&real, base.path().join("link")).unwrap();
+        let spelled = |name| at(base.path().join(name).to_str().unwrap()).hash(1);
+        assert_eq!(spelled("link/home"), spelled("real/home"));
     }
 }

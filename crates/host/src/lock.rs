@@ -13,14 +13,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use meanwhile_supervisor::process::is_alive;
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use crate::dir::Dir;
 use crate::home::LOCK;
 use crate::proc::{self, Identity};
 
+/// How long an unknown holder is given to show itself or to let go.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often.
+const TRY_EVERY: Duration = Duration::from_millis(2);
 /// Longest content of the lock file; a path has at most 4096 bytes.
 const LONGEST: usize = 8192;
 
@@ -51,16 +57,38 @@ pub enum LockError {
 impl DaemonLock {
     /// Takes the lock of this home and writes down who we are and where we will listen.
     ///
+    /// A lock whose holder is not known to live is tried again for [`PATIENCE`]: it may be a daemon
+    /// that has not written yet, or a supervisor that looks whether there is one.
+    ///
     /// # Errors
-    /// [`LockError::Held`] at once when another process has it.
+    /// [`LockError::Held`] when another daemon has it.
     pub fn acquire(state: &Dir, socket: &Path) -> Result<Self, LockError> {
+        let deadline = Instant::now() + PATIENCE;
+        Self::acquire_trying(state, socket, || {
+            // sleep: whoever has it for a moment tells nobody, and waiting in the kernel for the
+            // lock would wait for a daemon that stays.
+            std::thread::sleep(TRY_EVERY);
+            Instant::now() < deadline
+        })
+    }
+
+    /// `again` is asked, and may wait, before every further try.
+    fn acquire_trying(
+        state: &Dir,
+        socket: &Path,
+        mut again: impl FnMut() -> bool,
+    ) -> Result<Self, LockError> {
         let file = state.open_or_create_file(LOCK).map_err(LockError::Io)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(LockError::Held(read_holder(&file)));
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK) => {}
+                Err(e) => return Err(LockError::Io(e.into())),
             }
-            Err(e) => return Err(LockError::Io(e.into())),
+            let holder = read_holder(&file).filter(|holder| is_alive(holder.daemon));
+            if holder.is_some() || !again() {
+                return Err(LockError::Held(holder));
+            }
         }
         let lock = Self { file };
         lock.write_holder(socket).map_err(LockError::Io)?;
@@ -174,6 +202,25 @@ mod tests {
             threads.into_iter().filter_map(|t| t.join().unwrap()).collect()
         });
         assert_eq!(winners.len(), 1);
+    }
+
+    #[test]
+    fn somebody_who_only_looks_at_the_lock_turns_no_daemon_away() {
+        let (_base, dir) = home();
+        let probe = dir.open_or_create_file(LOCK).unwrap();
+        rustix::fs::flock(&probe, FlockOperation::LockShared).unwrap();
+        let mut probe = Some(probe);
+        let lock = DaemonLock::acquire_trying(&dir, Path::new("/s"), || probe.take().is_some());
+        lock.unwrap();
+        // One that does not let go is taken for a daemon in the end.
+        let stays = dir.open_or_create_file(LOCK).unwrap();
+        rustix::fs::flock(&stays, FlockOperation::LockShared).unwrap();
+        let mut tries = 3;
+        let error = DaemonLock::acquire_trying(&dir, Path::new("/s"), || {
+            tries -= 1;
+            tries > 0
+        });
+        assert!(matches!(error, Err(LockError::Held(None))), "{error:?}");
     }
 
     #[test]

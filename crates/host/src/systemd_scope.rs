@@ -146,6 +146,7 @@ fn wait_until_moved(unit: &str) -> Result<(), ScopeError> {
         if Instant::now() >= deadline {
             return Err(ScopeError::NotMoved);
         }
+        // sleep: the manager answers before it has moved us, and nothing tells when it has.
         std::thread::sleep(LOOK_EVERY);
     }
 }
