@@ -418,7 +418,7 @@ mod tests {
 
     #[test]
     fn the_hash_tells_homes_and_users_apart() {
-        let at = |dir| HomePaths::resolve(&inputs(&[("--home", dir)])).unwrap();
+        let at = |dir: &str| HomePaths::resolve(&inputs(&[("--home", dir)])).unwrap();
         assert_eq!(at("/a").hash(1), at("/a/").hash(1));
         assert_ne!(at("/a").hash(1), at("/b").hash(1));
         assert_ne!(at("/a").hash(1), at("/a").hash(2));

@@ -245,7 +245,7 @@ mod tests {
         let lock = DaemonLock::acquire(&dir, Path::new("/s")).unwrap();
         drop(dir.bind_socket("daemon.sock").unwrap());
         let _listener = lock.bind_socket(&dir, "daemon.sock").unwrap();
-        dir.connect_socket("daemon.sock", std::time::Duration::from_secs(5)).unwrap();
+        dir.connect_socket("daemon.sock", Duration::from_secs(5)).unwrap();
 
         dir.create_new_file("other").unwrap();
         let error = lock.bind_socket(&dir, "other").unwrap_err();
