@@ -26,6 +26,8 @@ pub mod machine;
 mod peer_credentials;
 pub mod proc;
 pub mod program;
+#[cfg(test)]
+mod rerun;
 pub mod settle;
 pub mod spawn_supervisor;
 pub mod systemd_scope;

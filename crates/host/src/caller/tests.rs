@@ -8,7 +8,9 @@ use meanwhile_supervisor::wire::Token;
 
 use super::*;
 use crate::cgroup::TestSubtree;
+use crate::dir::Dir;
 use crate::home::test_home as home;
+use crate::rerun;
 
 fn attempt() -> Attempt {
     Attempt { task: TaskId::from_random(99), number: 2 }
@@ -75,6 +77,36 @@ fn another_users_process_and_one_that_cannot_be_seen_are_neither_inside_nor_outs
     peer.uid -= 1;
     peer.pid = None;
     assert_eq!(identify(&peer, "none", NOBODY), Caller::Unseen);
+}
+
+/// We are in a pid namespace below the caller's: the caller sees us, we do not see it.
+#[test]
+fn a_caller_of_another_pid_namespace_cannot_be_seen() {
+    if !rerun::is_again() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = Dir::open(base.path(), &[]).unwrap();
+        let Some(namespace) = rerun::unshare("--pid") else { return };
+        let wrapper = [&namespace[..], &["--mount-proc"]].concat();
+        let name = "caller::tests::a_caller_of_another_pid_namespace_cannot_be_seen";
+        let listener = dir.bind_socket("x").unwrap();
+        let rerun = rerun::start(name, &wrapper, &[("PLACE", base.path())]);
+        let soon = Timespec { tv_sec: 30, tv_nsec: 0 };
+        let ready = poll(&mut [PollFd::new(&listener, PollFlags::IN)], Some(&soon)).unwrap();
+        assert_eq!(ready, 1, "the other side never connected");
+        let (mut stream, _) = listener.accept().unwrap();
+        let peer = Peer::of(&stream).unwrap();
+        assert!(matches!(identify(&peer, "none", NOBODY), Caller::Outside { .. }));
+        io::Write::write_all(&mut stream, b"!").unwrap();
+        return rerun.check();
+    }
+    let place = std::env::var_os("PLACE").unwrap();
+    let dir = Dir::open(place.as_ref(), &[]).unwrap();
+    let stream = dir.connect_socket("x", std::time::Duration::from_secs(5)).unwrap();
+    // What a listening peer is known by is who called listen(2).
+    let peer = Peer::of(&stream).unwrap();
+    assert_eq!(peer.pid, None);
+    assert_eq!(identify(&peer, "none", NOBODY), Caller::Unseen);
+    io::Read::read_exact(&mut &stream, &mut [0]).unwrap();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use super::*;
+use crate::rerun;
 
 fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -141,36 +142,11 @@ fn names_lists_everything_once_and_again() {
     }
 }
 
-/// Runs one test of this program again, wrapped in another command, as a user without privileges if
-/// this one has them. The test itself tells by [`is_again`] which of the two it is.
-fn run_again(test: &str, wrapper: &[&str]) {
-    let base = tempfile::tempdir().unwrap();
-    set_mode(base.path(), 0o755);
-    let copy = base.path().join("again");
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-    let mut words = wrapper.iter().map(Path::new).chain([copy.as_path()]);
-    let mut command = std::process::Command::new(words.next().unwrap());
-    command.args(words).args(["--exact", test, "--nocapture"]).env("AGAIN", "1");
-    let output = command.env("TMPDIR", "/tmp").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
-}
-
-fn is_again() -> bool {
-    std::env::var_os("AGAIN").is_some()
-}
-
-/// The words that make a command run as nobody; none for a user who has no privileges anyway.
-fn as_nobody() -> &'static [&'static str] {
-    let nobody = &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-    if rustix::process::geteuid().is_root() { nobody } else { &[] }
-}
-
 #[test]
 fn a_directory_that_may_not_be_read_or_written_says_so() {
-    if !is_again() {
+    if !rerun::is_again() {
         let name = "dir::tests::a_directory_that_may_not_be_read_or_written_says_so";
-        return run_again(name, as_nobody());
+        return rerun::start(name, rerun::as_nobody(), &[]).check();
     }
     let base = tempfile::tempdir().unwrap();
     for mode in [0o000, 0o300, 0o500, 0o600] {
@@ -185,21 +161,20 @@ fn a_directory_that_may_not_be_read_or_written_says_so() {
 
 #[test]
 fn a_directory_on_a_read_only_disk_says_so() {
-    let Some(place) = std::env::var_os("READ_ONLY") else {
+    if !rerun::is_again() {
         let base = tempfile::tempdir().unwrap();
         let place = base.path().display();
         // In a mount namespace of its own, so that nothing of this machine changes.
         let line = format!(
             "mkdir -m 700 {place}/there && mount --bind {place} {place} && \
-             mount -o remount,ro,bind {place} && export READ_ONLY={place} && exec \"$@\""
+             mount -o remount,ro,bind {place} && exec \"$@\""
         );
-        let namespaces: &[&str] = match rustix::process::geteuid().is_root() {
-            true => &["unshare", "--mount"],
-            false => &["unshare", "--mount", "--map-root-user"],
-        };
+        let Some(namespace) = rerun::unshare("--mount") else { return };
+        let wrapper = [&namespace[..], &["sh", "-c", &line, "sh"]].concat();
         let name = "dir::tests::a_directory_on_a_read_only_disk_says_so";
-        return run_again(name, &[namespaces, &["sh", "-c", &line, "sh"]].concat());
-    };
+        return rerun::start(name, &wrapper, &[("PLACE", base.path())]).check();
+    }
+    let place = std::env::var_os("PLACE").unwrap();
     let place = Path::new(&place);
     assert!(matches!(refused(&place.join("there")), DirErrorKind::ReadOnly));
     assert!(matches!(refused(&place.join("new")), DirErrorKind::ReadOnly));
