@@ -102,7 +102,7 @@ impl Attempt {
         spec: Box<StartSpec>,
         owner: OwnedFd,
         dir: &OwnedFd,
-        null: &OwnedFd,
+        base: &prepare::Base,
         oom_kills_before: u64,
     ) -> Result<(Self, Messages), RefusedWhy> {
         let owner = Owner::from_fd(owner);
@@ -140,7 +140,7 @@ impl Attempt {
             told_bytes: 0,
             oom_kills_before,
         };
-        let messages = match prepare::start(&attempt.spec, dir, null) {
+        let messages = match prepare::start(&attempt.spec, dir, base) {
             Ok(prepared) => attempt.take(prepared),
             Err(error) => attempt.fail(error),
         };
@@ -226,7 +226,9 @@ impl Attempt {
 
     /// Takes output that is there.
     pub(super) fn drain(&mut self, buffer: &mut Vec<u8>, now: Moment) {
-        let taken: u64 = self.outputs.iter_mut().map(|output| output.drain(buffer, now)).sum();
+        let ended = self.ended.is_some();
+        let outputs = self.outputs.iter_mut().filter(|output| ended || !output.is_gathering(now));
+        let taken: u64 = outputs.map(|output| output.drain(buffer, now)).sum();
         if taken > 0 {
             self.last_output = now;
             // The first is told at once, the following at most so often.
@@ -265,6 +267,9 @@ impl Attempt {
         }
         if self.ended.is_none() {
             self.enforce_limits(now);
+        }
+        if self.ended.is_some() || self.outputs.iter().any(|output| output.next().is_some()) {
+            self.drain(buffer, now);
         }
         let populated = self.cgroup.as_ref().is_some_and(Cgroup::is_populated);
         let empty = alone && !populated;
@@ -332,7 +337,7 @@ impl Attempt {
 
     /// The next moment at which [`Attempt::advance`] has something to do.
     pub(super) fn next(&self) -> Option<Moment> {
-        let mut next = Vec::new();
+        let mut next: Vec<Moment> = self.outputs.iter().filter_map(Output::next).collect();
         next.extend(self.ladder.as_ref().map(Ladder::next));
         next.extend(self.recheck);
         if self.record.is_none() {

@@ -71,25 +71,66 @@ fn close_between(first: RawFd, last: RawFd) {
     unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
 }
 
-/// Blocks the signals the loop reads and gives the descriptor they are read from. SIGXFSZ is blocked with them:
-/// with a limit on the size of files a write to the log shall fail, not kill.
+/// Takes every signal's disposition back to the default. Ignored signals survive an exec, so from here on the
+/// programs started by this process have none; the loop itself blocks what it must not die of.
+pub(super) fn default_signals() {
+    /// The highest signal number.
+    const LAST: libc::c_int = 64;
+    /// Bytes of the kernel's signal set.
+    const SET: libc::size_t = 8;
+    // The kernel's own `struct sigaction` with every field zero is SIG_DFL; it is shorter than this on every
+    // architecture. The C library's call would refuse its two private signals, which may be ignored as well.
+    let default = [0_u64; 16];
+    let old = std::ptr::null_mut::<libc::c_void>();
+    for signal in 1..=LAST {
+        // SAFETY: `default` is valid for reads of a kernel sigaction, the null pointer means that the old one
+        // is not wanted, and numbers that cannot be changed (KILL, STOP) only fail.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, SET) };
+    }
+}
+
+/// Blocks the signals the loop reads and gives the descriptor they are read from. Two more are only blocked:
+/// writing into a pipe that nobody reads (SIGPIPE) and beyond a limit on the size of files (SIGXFSZ) shall fail,
+/// not kill.
 pub(super) fn signal_fd() -> io::Result<OwnedFd> {
-    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `set` is a valid place for a signal set, initialised by sigemptyset before every other use; the
-    // null pointer means that the old mask is not wanted; signalfd returns a new descriptor that we own.
-    unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        for signal in [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
-            libc::sigaddset(set.as_mut_ptr(), signal);
-        }
-        libc::sigaddset(set.as_mut_ptr(), libc::SIGXFSZ);
-        if libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut()) == -1 {
+    let read = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
+    let mut set = signal_set(&read);
+    // SAFETY: `set` is an initialised signal set; signalfd returns a new descriptor that we own.
+    let signals = unsafe {
+        let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        if fd == -1 {
             return Err(io::Error::last_os_error());
         }
-        libc::sigdelset(set.as_mut_ptr(), libc::SIGXFSZ);
-        let fd = libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
-        if fd == -1 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+        OwnedFd::from_raw_fd(fd)
+    };
+    for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+        // SAFETY: `set` is an initialised signal set and both numbers are valid.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
     }
+    set_mask(&set).map(|()| signals)
+}
+
+/// Blocks nothing any more: for a child on its way to another program.
+pub(super) fn unblock_signals() {
+    let _ = set_mask(&signal_set(&[]));
+}
+
+fn signal_set(signals: &[libc::c_int]) -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set before anything else touches it; the numbers are valid.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), *signal);
+        }
+        set.assume_init()
+    }
+}
+
+fn set_mask(set: &libc::sigset_t) -> io::Result<()> {
+    // SAFETY: `set` is an initialised signal set; the null pointer means that the old mask is not wanted.
+    let done = unsafe { libc::sigprocmask(libc::SIG_SETMASK, set, std::ptr::null_mut()) };
+    if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Reads all signals that have arrived.

@@ -3,6 +3,7 @@
 //! Owns the reading ends and the logs behind them. Drains always, so that the task never waits for us.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
@@ -18,6 +19,13 @@ const TURN: u64 = 1024 * 1024;
 /// The pipe's size once a task turns out to write a lot: fewer turns of the loop per byte.
 const LARGE_PIPE: usize = 1024 * 1024;
 
+/// How long a stream that trickles is left to gather. A wake-up for each of a program's small writes would cost
+/// it half its speed, and nobody sees a millisecond in a log.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// Drains that follow each other more closely than this are a trickle.
+const TRICKLE: Duration = Duration::from_millis(2);
+
 /// One stream and its log.
 #[derive(Debug)]
 pub(super) struct Output {
@@ -25,6 +33,9 @@ pub(super) struct Output {
     source: Option<OwnedFd>,
     log: LogWriter,
     enlarged: bool,
+    last_drain: Option<Moment>,
+    /// Until then a trickle gathers.
+    hold: Option<Moment>,
     /// Until then a failing log is left alone.
     retry_at: Option<Moment>,
 }
@@ -49,12 +60,28 @@ pub(super) fn open_terminal(dir: &OwnedFd, master: OwnedFd, cap: u64) -> Result<
 
 impl Output {
     fn new(source: OwnedFd, log: LogWriter) -> Self {
-        Self { source: Some(source), log, enlarged: false, retry_at: None }
+        Self {
+            source: Some(source),
+            log,
+            enlarged: false,
+            last_drain: None,
+            hold: None,
+            retry_at: None,
+        }
     }
 
-    /// What to poll for reading; `None` once the stream has ended.
+    /// What to poll for reading; `None` once the stream has ended, and while it gathers.
     pub(super) fn source(&self) -> Option<BorrowedFd<'_>> {
-        self.source.as_ref().map(AsFd::as_fd)
+        self.source.as_ref().filter(|_| self.hold.is_none()).map(AsFd::as_fd)
+    }
+
+    /// When the stream has gathered enough to be drained.
+    pub(super) fn next(&self) -> Option<Moment> {
+        self.hold.filter(|_| self.source.is_some())
+    }
+
+    pub(super) fn is_gathering(&self, now: Moment) -> bool {
+        self.hold.is_some_and(|hold| now < hold)
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -84,7 +111,10 @@ impl Output {
                 }
             }
         }
-        if taken >= READ_BUFFER as u64 && !self.enlarged {
+        let trickles = self.last_drain.is_some_and(|last| now.since(last) < TRICKLE);
+        self.last_drain = Some(now);
+        self.hold = (trickles && taken < READ_BUFFER as u64).then(|| now.after(GATHER));
+        if (trickles || taken >= READ_BUFFER as u64) && !self.enlarged {
             self.enlarged = true;
             // Beyond the user's allowance it stays small and works as well.
             let _ = rustix::pipe::fcntl_setpipe_size(source, LARGE_PIPE);

@@ -31,6 +31,23 @@ const OOM_SCORE_MAX: i32 = 1000;
 /// Where programs are looked for when the environment has no `PATH` (what `execvp` does).
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/bin:/usr/bin";
 
+/// What is the same for every task of this supervisor.
+#[derive(Debug)]
+pub(super) struct Base {
+    null: OwnedFd,
+    /// What goes into the task's `/proc/self/oom_score_adj`.
+    oom_score: Vec<u8>,
+}
+
+impl Base {
+    pub(super) fn new(null: OwnedFd) -> Self {
+        let ours = std::fs::read_to_string("/proc/self/oom_score_adj").ok();
+        let ours: i32 = ours.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        let oom_score = (ours + OOM_SCORE_ABOVE).min(OOM_SCORE_MAX).to_string().into_bytes();
+        Self { null, oom_score }
+    }
+}
+
 /// A forked child with everything that was made for it.
 pub(super) struct Prepared {
     pub(super) spawned: Spawned,
@@ -50,11 +67,7 @@ struct ChildEnds {
 }
 
 /// Prepares and forks. What was made on the way to a failure is undone.
-pub(super) fn start(
-    spec: &StartSpec,
-    dir: &OwnedFd,
-    null: &OwnedFd,
-) -> Result<Prepared, SpawnError> {
+pub(super) fn start(spec: &StartSpec, dir: &OwnedFd, base: &Base) -> Result<Prepared, SpawnError> {
     let argv = strings(&spec.argv, SpawnStage::Exec)?;
     let env = strings(&spec.env, SpawnStage::Exec)?;
     let cwd = string(&spec.cwd, SpawnStage::Cwd)?;
@@ -77,7 +90,7 @@ pub(super) fn start(
     let procs = cgroup.as_ref().and_then(|cgroup| cgroup.procs().ok());
     let stdin = match (&ends.stdin, &spec.stdin) {
         (Some(end), _) => ChildStdin::Fd(end.as_fd()),
-        (None, Stdin::Null) => ChildStdin::Fd(null.as_fd()),
+        (None, Stdin::Null) => ChildStdin::Fd(base.null.as_fd()),
         (None, Stdin::Path(path) | Stdin::Spool(path)) => {
             ChildStdin::Path(string(path, SpawnStage::Stdin)?)
         }
@@ -95,7 +108,7 @@ pub(super) fn start(
         rlimits: &spec.rlimits,
         nice: spec.nice,
         affinity: spec.cpus.and_then(|cpus| affinity(cpus, spec.token.0[0])),
-        oom_score: oom_score(),
+        oom_score: &base.oom_score,
         cgroup: cgroup.as_ref().zip(procs.as_ref()).map(|(c, procs)| (c.dir(), procs.as_fd())),
     };
     let spawned = spawn(&launch).map_err(|cause| {
@@ -205,12 +218,6 @@ fn affinity(cpus: u32, seed: u8) -> Option<CpuSet> {
         set.set(allowed[(usize::from(seed) + index) % allowed.len()]);
     }
     Some(set)
-}
-
-fn oom_score() -> Vec<u8> {
-    let ours = std::fs::read_to_string("/proc/self/oom_score_adj").ok();
-    let ours: i32 = ours.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-    (ours + OOM_SCORE_ABOVE).min(OOM_SCORE_MAX).to_string().into_bytes()
 }
 
 /// A name with a slash is a path; any other is looked up in the task's own `PATH`.

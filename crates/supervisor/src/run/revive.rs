@@ -172,7 +172,7 @@ fn become_daemon(prepared: &Prepared) -> ! {
     let _ = rustix::stdio::dup2_stdin(&prepared.null);
     let _ = rustix::stdio::dup2_stdout(&prepared.null);
     let _ = rustix::stdio::dup2_stderr(&prepared.null);
-    super::spawn::reset_signals();
+    super::os::unblock_signals();
     for exe in &prepared.exe {
         // SAFETY: close_range touches no memory, and with CLOEXEC nothing is closed before the exec. The lists
         // end in null and point to strings of the parent's frames, which this copy of the process has too.

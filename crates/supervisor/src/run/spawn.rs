@@ -41,7 +41,7 @@ pub(super) struct Launch<'a> {
     /// The processors it may use.
     pub(super) affinity: Option<rustix::thread::CpuSet>,
     /// What goes into `/proc/self/oom_score_adj`.
-    pub(super) oom_score: Vec<u8>,
+    pub(super) oom_score: &'a [u8],
     /// The cgroup's directory and its `cgroup.procs`.
     pub(super) cgroup: Option<(BorrowedFd<'a>, BorrowedFd<'a>)>,
 }
@@ -165,7 +165,7 @@ fn set_up(launch: &Launch<'_>, parent: u32) -> Result<(), Failure> {
         // The supervisor died before the signal was armed: nobody would ever know of this process.
         return Err(Failure { stage: SpawnStage::Fork, errno: libc::ESRCH });
     }
-    write_oom_score(&launch.oom_score);
+    write_oom_score(launch.oom_score);
     if let Some(nice) = launch.nice {
         rustix::process::setpriority_process(None, nice).map_err(at(SpawnStage::Limit))?;
     }
@@ -175,7 +175,7 @@ fn set_up(launch: &Launch<'_>, parent: u32) -> Result<(), Failure> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(launch.umask));
     rustix::process::chdir(launch.cwd.as_c_str()).map_err(at(SpawnStage::Cwd))?;
     set_stdio(launch)?;
-    reset_signals();
+    super::os::unblock_signals();
     // SAFETY: close_range with CLOEXEC touches no memory and closes nothing yet.
     unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     launch.rlimits.iter().try_for_each(set_limit)
@@ -210,27 +210,6 @@ fn set_stdio(launch: &Launch<'_>) -> Result<(), Failure> {
         rustix::process::ioctl_tiocsctty(launch.stdout).map_err(at(SpawnStage::Pty))?;
     }
     Ok(())
-}
-
-/// Ignored signals survive an exec, caught ones do not; the mask does too.
-pub(super) fn reset_signals() {
-    // The kernel's own `struct sigaction` with every field zero is SIG_DFL; it is shorter than this on every
-    // architecture. The C library's call would refuse its two private signals, which may be ignored as well.
-    let default = [0_u64; 16];
-    /// Bytes of the kernel's signal set.
-    const SET: libc::size_t = 8;
-    // SAFETY: `default` is valid for reads of a kernel sigaction, the null pointer means that the old one is
-    // not wanted, and numbers that cannot be changed (KILL, STOP) only fail. `set` is initialised by
-    // sigemptyset before its use.
-    unsafe {
-        let old = ptr::null_mut::<libc::c_void>();
-        for signal in 1..=64 {
-            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, SET);
-        }
-        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        libc::sigemptyset(set.as_mut_ptr());
-        libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), ptr::null_mut());
-    }
 }
 
 /// Sets a limit, or as much of it as may be set: the client's hard limit may be above ours.

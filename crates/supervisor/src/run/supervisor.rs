@@ -23,6 +23,7 @@ use super::attempt::{Attempt, Messages};
 use super::clock::{Moment, timespec};
 use super::listener::Listener;
 use super::os::{self, Reaped};
+use super::prepare::Base;
 use super::revive::{self, Reviver};
 
 /// A reading of the machine's memory-killer count is good for tasks that start so soon after it.
@@ -42,7 +43,7 @@ struct Peer {
 pub(super) struct Supervisor {
     start_time: u64,
     run_dir: OwnedFd,
-    null: OwnedFd,
+    base: Base,
     signals: OwnedFd,
     listener: Option<Listener>,
     peers: Vec<Peer>,
@@ -85,7 +86,7 @@ impl Supervisor {
         let mut supervisor = Self {
             start_time,
             run_dir,
-            null,
+            base: Base::new(null),
             signals,
             listener: None,
             peers: Vec::new(),
@@ -345,7 +346,7 @@ impl Supervisor {
             return self.say(&FromSupervisor::Refused { token, why: RefusedWhy::Leaving });
         }
         let oom_count = self.oom_count();
-        match Attempt::begin(spec, owner, dir, &self.null, oom_count) {
+        match Attempt::begin(spec, owner, dir, &self.base, oom_count) {
             Ok((task, messages)) => {
                 self.task = Some(task);
                 self.alone = false;
