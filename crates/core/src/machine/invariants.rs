@@ -112,12 +112,14 @@ impl Core {
         holds!(!state.is_terminal() || row.seat_kept, "{id} has ended and is still here");
         holds!(row.order < self.next_order, "{id} has an order that is yet to come");
         let lane = self.lanes.get(row.lane).ok_or_else(|| format!("{id} has no lane"))?;
-        let place = match (self.has_open_dependency(row), row.not_before.is_some()) {
-            (true, _) => Place::Dependencies,
-            (false, true) => Place::Timer,
-            (false, false) => Place::Lane,
+        let open = self.has_open_dependency(row);
+        let fits = match row.place {
+            Place::Nowhere => !queued,
+            Place::Dependencies => open,
+            Place::Timer => !open && row.not_before.is_some(),
+            Place::Lane => !open,
         };
-        holds!(!queued || row.place == place, "{id} waits at {:?}, not {place:?}", row.place);
+        holds!(fits, "{id} waits at {:?}, open dependencies: {open}", row.place);
         let key = Key::new(id, row);
         let listed = lane.queue.contains(&key) || lane.over.contains(&key);
         holds!(listed == (row.place == Place::Lane), "{id} at {:?} is lost", row.place);

@@ -44,9 +44,7 @@ impl Core {
             && at <= now.boot
         {
             self.due.pop_first();
-            let row = self.row_mut(task);
-            row.not_before = None;
-            let lane = row.lane;
+            let lane = self.row_mut(task).lane;
             self.lane_mut(lane).blocked -= 1;
             self.await_seat(task);
         }

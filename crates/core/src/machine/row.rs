@@ -47,7 +47,7 @@ pub(super) struct Row {
     /// What must have ended before it starts. Boxed twice: a fat pointer would cost every row.
     #[expect(clippy::box_collection, reason = "8 bytes instead of 24 in each of 100,000 rows")]
     pub(super) after: Option<Box<Vec<Dependency>>>,
-    /// Not to be started before; none once that has passed.
+    /// Not to be started before; none once it has started.
     pub(super) not_before: Option<Box<Due>>,
     pub(super) active: Option<Box<Active>>,
 }

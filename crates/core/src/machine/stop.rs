@@ -94,8 +94,11 @@ impl Core {
         let expired: Vec<TaskId> = self
             .rows
             .iter()
-            .filter(|(_, row)| row.state == State::Queued && row.not_before.is_none())
-            .filter(|(_, row)| now.wall.since(row.queued_at) > stale)
+            .filter(|(_, row)| row.state == State::Queued)
+            .filter(|(_, row)| {
+                let chosen = row.not_before.as_ref().map_or(row.queued_at, |due| due.wall);
+                now.wall.since(row.queued_at.max(chosen)) > stale
+            })
             .map(|(id, _)| *id)
             .collect();
         for task in expired {

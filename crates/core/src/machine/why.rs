@@ -104,7 +104,7 @@ impl Core {
             let on: BTreeSet<TaskId> = open.collect();
             return Some(Why::Dependencies { on: on.into_iter().collect() });
         }
-        if let Some(due) = &row.not_before {
+        if let (Place::Timer, Some(due)) = (row.place, &row.not_before) {
             let backoff = row.retries_used + row.lost_retries > 0;
             return Some(Why::Until { due: **due, backoff });
         }

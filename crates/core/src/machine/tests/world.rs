@@ -334,8 +334,14 @@ impl World {
 
     /// The daemon dies and comes back; what it had not committed is gone.
     pub(super) fn restart(&mut self, same_boot: bool) {
-        let config = self.core.config().clone();
-        self.core = Core::load(config, self.store.load(), same_boot, self.now);
+        let load =
+            |core: &Core| Core::load(core.config().clone(), self.store.load(), same_boot, self.now);
+        if same_boot {
+            let mut loaded = load(&self.core);
+            loaded.moments_passed(self.now);
+            self.core.same_schedule(&loaded).expect("what is loaded is what was lost");
+        }
+        self.core = load(&self.core);
         self.core.check().expect("invariants after load");
         if !same_boot {
             for task in self.store.tasks.values_mut() {
