@@ -30,6 +30,9 @@ use crate::{Bell, DEADLINE, Gate, wait_for_file};
 /// the round before let start, so a handful is plenty; the limit stops a fork bomb of a bug.
 const KILL_ROUNDS: u32 = 20;
 
+/// What is below it has nine digits at most; prime, so that the digits of names mix well.
+const NINE_DIGITS: u64 = 999_999_937;
+
 /// Choices for a home, before it is made.
 #[derive(Debug, Default)]
 #[must_use = "nothing is made before `build`"]
@@ -297,6 +300,16 @@ impl TestHome {
         if self.uid.is_some() {
             chown(path, self.uid, self.uid).expect("root can give a file away");
         }
+    }
+
+    /// An argument for `sleep` that means more than a test's time and that nobody else uses, so that
+    /// [`marked`](crate::marked) finds exactly this home's sleepers.
+    pub fn marker(&self) -> String {
+        let name = self.root().as_os_str().as_encoded_bytes();
+        let number = name.iter().fold(u64::from(std::process::id()), |sum, byte| {
+            (sum * 31 + u64::from(*byte)) % NINE_DIGITS
+        });
+        format!("1000.{number:09}")
     }
 
     /// The daemon that holds the lock now, if one does.
