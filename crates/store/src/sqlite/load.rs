@@ -19,12 +19,7 @@ use crate::stored::state::FIRST_TERMINAL;
 
 /// Unfinished tasks and those that keep a seat, oldest first.
 pub(super) fn unfinished(db: &Connection) -> Result<Vec<LoadedTask>, Fault> {
-    let mut select = db.prepare(&format!(
-        "SELECT {ATTEMPT}, {TASK} FROM tasks t JOIN launches l ON l.num = t.num
-         WHERE t.num IN (SELECT num FROM tasks WHERE state < {FIRST_TERMINAL}
-                         UNION ALL SELECT num FROM tasks WHERE seat_kept = 1)
-         ORDER BY t.num"
-    ))?;
+    let mut select = db.prepare(&unfinished_sql())?;
     let mut found = select.query([])?;
     let mut tasks = Vec::new();
     while let Some(row) = found.next()? {
@@ -33,6 +28,15 @@ pub(super) fn unfinished(db: &Connection) -> Result<Vec<LoadedTask>, Fault> {
     }
     add_ended_dependencies(db, &mut tasks)?;
     Ok(tasks)
+}
+
+pub(super) fn unfinished_sql() -> String {
+    format!(
+        "SELECT {ATTEMPT}, {TASK} FROM tasks t JOIN launches l ON l.num = t.num
+         WHERE t.num IN (SELECT num FROM tasks WHERE state < {FIRST_TERMINAL}
+                         UNION ALL SELECT num FROM tasks WHERE seat_kept = 1)
+         ORDER BY t.num"
+    )
 }
 
 fn add_ended_dependencies(db: &Connection, tasks: &mut [LoadedTask]) -> Result<(), Fault> {

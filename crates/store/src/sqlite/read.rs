@@ -100,7 +100,7 @@ pub(super) fn list(
     filter: &Filter,
     limit: usize,
 ) -> Result<Vec<TaskRecord>, Fault> {
-    let (sql, values) = Query::of(filter).newest("t.num", limit);
+    let (sql, values) = newest_sql(filter, limit);
     let mut select = db.prepare(&sql)?;
     let mut found = select.query(params_from_iter(values))?;
     let mut tasks = Vec::new();
@@ -108,6 +108,11 @@ pub(super) fn list(
         tasks.push(record(db, row.get(0)?)?);
     }
     Ok(tasks)
+}
+
+/// Selects the rows of the newest tasks that match.
+pub(super) fn newest_sql(filter: &Filter, limit: usize) -> (String, Vec<Value>) {
+    Query::of(filter).newest("t.num", limit)
 }
 
 /// The newest tasks that match, ids and states alone.

@@ -1,1 +1,148 @@
-//! Tests of what only this store has.
+//! Tests of what only this store has and only it can see: migrations and how queries are answered.
+
+use std::fs;
+use std::path::PathBuf;
+
+use meanwhile_core::{GroupName, SessionId, State};
+use rusqlite::{Connection, params_from_iter};
+
+use super::schema::{LAYOUT_1, Migration};
+use super::{SqliteReader, SqliteStore, load, open, read};
+use crate::{Filter, Identity, Store, StoreError};
+
+fn here() -> Identity {
+    Identity { machine: "m".into(), pid_namespace: 1, boot: "b".into() }
+}
+
+/// A store of this release in a directory of its own.
+fn store() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("meanwhile.db");
+    drop(SqliteStore::open(&path, &here()).unwrap());
+    (directory, path)
+}
+
+fn names(directory: &tempfile::TempDir) -> Vec<String> {
+    let entries = fs::read_dir(directory.path()).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// What a later release might do: give every lane a note, and then one more change.
+const LATER: &[Migration] = &[
+    LAYOUT_1,
+    "ALTER TABLE lanes ADD COLUMN note TEXT NOT NULL DEFAULT 'none'",
+    "INSERT INTO lanes (name, epoch, note) VALUES ('from 2 to 3', 3, 'new')",
+];
+
+#[test]
+fn an_older_layout_is_migrated_and_a_copy_of_it_is_kept() {
+    let (directory, path) = store();
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch("INSERT INTO lanes (name, epoch) VALUES ('a', 7)").unwrap();
+    drop(db);
+    let db = open::writer(&path, None, LATER).unwrap();
+    let lanes: i64 =
+        db.query_row("SELECT count(*) FROM lanes WHERE note <> ''", [], |r| r.get(0)).unwrap();
+    assert_eq!((lanes, open::meta(&db).unwrap().schema), (2, 3));
+    drop(db);
+    assert_eq!(names(&directory), ["meanwhile.db", "meanwhile.db.layout-1"]);
+    let copy = directory.path().join("meanwhile.db.layout-1");
+    let mut before = SqliteStore::open(&copy, &here()).unwrap();
+    assert_eq!(before.lane_epoch(&meanwhile_core::LaneName::new("a")), Ok(7));
+}
+
+#[test]
+fn a_migration_that_fails_changes_nothing_and_names_the_copy() {
+    let (directory, path) = store();
+    let broken = &[LAYOUT_1, LATER[1], "INSERT INTO lanes (name) VALUES (1); SELECT nonsense"];
+    for copy in ["meanwhile.db.layout-1", "meanwhile.db.layout-1.1"] {
+        let error = open::writer(&path, None, broken).unwrap_err();
+        let StoreError::Migration { from: 1, to: 3, backup, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(*backup, Some(directory.path().join(copy)), "no copy replaces another");
+        assert!(error.hints().concat().contains(copy));
+    }
+    let store = SqliteStore::open(&path, &here()).unwrap();
+    assert_eq!(store.meta().schema, 1);
+}
+
+#[test]
+fn a_newer_layout_is_refused_by_writer_and_reader_and_left_as_it_is() {
+    let (directory, path) = store();
+    drop(open::writer(&path, None, LATER).unwrap());
+    let before = fs::read(&path).unwrap();
+    let newer = StoreError::Newer { path: path.clone(), found: 3, supported: 1 };
+    assert_eq!(SqliteStore::open(&path, &here()).unwrap_err(), newer);
+    assert_eq!(SqliteReader::open(&path).unwrap_err(), newer);
+    assert!(before == fs::read(&path).unwrap(), "the file was changed");
+    // A reader leaves the (empty) log of writes behind, and nothing else.
+    assert_eq!(fs::metadata(super::wal_path(&path)).map_or(0, |m| m.len()), 0);
+    let mut names = names(&directory);
+    names.retain(|name| !name.ends_with("-wal") && !name.ends_with("-shm"));
+    assert_eq!(names, ["meanwhile.db", "meanwhile.db.layout-1"]);
+}
+
+#[test]
+fn a_store_that_was_never_finished_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("meanwhile.db");
+    fs::write(directory.path().join("meanwhile.db.new"), b"half").unwrap();
+    drop(SqliteStore::open(&path, &here()).unwrap());
+    assert_eq!(names(&directory), ["meanwhile.db"]);
+}
+
+/// How SQLite answers, one step per line.
+fn plan(db: &Connection, sql: &str, values: Vec<rusqlite::types::Value>) -> String {
+    let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let steps = explain.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+    steps.map(Result::unwrap).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn no_list_reads_all_tasks_or_sorts_them() {
+    let (_directory, path) = store();
+    let db = open::writer(&path, None, super::schema::MIGRATIONS).unwrap();
+    let any = Filter::default;
+    let session = Some(SessionId::new("s"));
+    let label = vec![("k".to_owned(), "v".to_owned())];
+    for (filter, index) in [
+        (any(), "SCAN t"),
+        (Filter { states: vec![State::Running, State::Failed], ..any() }, "tasks_state"),
+        (Filter { session: session.clone(), ..any() }, "tasks_session"),
+        (Filter { states: vec![State::Failed], session, ..any() }, "tasks_session"),
+        (Filter { group: Some(GroupName::new("g")), labels: label, ..any() }, "tasks_group"),
+        (Filter { name: Some("n".into()), ..any() }, "tasks_name"),
+        (
+            Filter {
+                parent: Some(meanwhile_core::TaskId::from_random(1)),
+                name: Some("n".into()),
+                ..any()
+            },
+            "tasks_parent",
+        ),
+    ] {
+        let (sql, values) = read::newest_sql(&filter, 50);
+        let plan = plan(&db, &sql, values);
+        assert!(plan.contains(index), "{filter:?}:\n{plan}");
+        // Rows come newest first out of the table or index, so that the limit ends the reading.
+        // Sorted is at most what the limit has let through, to merge states.
+        let merged = plan.replace("SCAN (subquery-1)\nUSE TEMP B-TREE FOR ORDER BY", "");
+        let merged = merged.replace("SCAN (subquery-3)\nUSE TEMP B-TREE FOR ORDER BY", "");
+        assert!(!merged.contains("TEMP B-TREE"), "{filter:?}:\n{plan}");
+    }
+}
+
+#[test]
+fn loading_and_counting_read_indexes_alone() {
+    let (_directory, path) = store();
+    let db = open::writer(&path, None, super::schema::MIGRATIONS).unwrap();
+    let loading = plan(&db, &load::unfinished_sql(), Vec::new());
+    assert!(loading.contains("tasks_state") && loading.contains("tasks_seat_kept"), "{loading}");
+    assert!(!loading.contains("SCAN t\n") && !loading.contains("SCAN l"), "{loading}");
+    let counting = plan(&db, "SELECT t.state, count(*) FROM tasks t GROUP BY t.state", Vec::new());
+    assert!(counting.contains("COVERING INDEX tasks_state"), "{counting}");
+}
