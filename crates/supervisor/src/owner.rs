@@ -310,3 +310,113 @@ fn write_all(file: &OwnedFd, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+    use crate::exit::{EndWhy, Leaked, LeakedProcess, SpawnError, SpawnStage, TreeState, Usage};
+    use crate::limits::{LEAKED_NAMED, WHAT_MAX};
+
+    fn header(cgroup: usize) -> OwnerHeader {
+        OwnerHeader {
+            token: Token([3; 16]),
+            boot_id: [4; 16],
+            pid_namespace: 5,
+            pid: 6,
+            start_time: 7,
+            cgroup: Some(vec![b'c'; cgroup]),
+            protocol: 8,
+            socket_name: vec![b's'; 128],
+        }
+    }
+
+    /// The largest record there can be.
+    fn record(tree: TreeState) -> ExitRecord {
+        let named = LeakedProcess { pid: u32::MAX, comm: "fifteen bytes15".into() };
+        ExitRecord {
+            token: Token([3; 16]),
+            wait_status: Some(9),
+            spawn_error: Some(SpawnError {
+                errno: 1,
+                stage: SpawnStage::Exec,
+                what: "w".repeat(WHAT_MAX),
+            }),
+            why: EndWhy::Exited,
+            tree,
+            run_ms: 1,
+            started_wall_ms: 2,
+            ended_wall_ms: 3,
+            usage: Usage::default(),
+            log_bytes: 4,
+            dropped_bytes: 5,
+            leaked: Leaked { count: 99, named: vec![named; LEAKED_NAMED] },
+        }
+    }
+
+    fn attempt() -> (tempfile::TempDir, File, Owner) {
+        let home = tempfile::tempdir().unwrap();
+        let dir = File::open(home.path()).unwrap();
+        let owner = Owner::create(&dir, &header(CGROUP_PATH_MAX)).unwrap();
+        (home, dir, owner)
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_the_file_never_changes_its_size() {
+        let (home, dir, owner) = attempt();
+        let path = home.path().join(OWNER_NAME);
+        let view = Owner::open(&dir).unwrap().read().unwrap();
+        assert_eq!(view.header, Some(header(CGROUP_PATH_MAX)));
+        assert_eq!((view.started, view.main, view.exit), (None, None, None));
+        let mark = StartedMark { wall_ms: 1, boottime_ms: 2 };
+        owner.write_started(mark).unwrap();
+        owner.write_main(MainProcess { pid: 3, start_time: 4 }).unwrap();
+        owner.write_exit_pending(&record(TreeState::Pending)).unwrap();
+        assert_eq!(owner.read().unwrap().exit, Some(record(TreeState::Pending)));
+        owner.write_exit_final(&record(TreeState::Empty)).unwrap();
+        let view = owner.read().unwrap();
+        assert_eq!((view.started, view.exit), (Some(mark), Some(record(TreeState::Empty))));
+        assert_eq!(std::fs::metadata(path).unwrap().len(), OWNER_LEN);
+    }
+
+    #[test]
+    fn a_damaged_part_is_absent_and_takes_no_other_with_it() {
+        let (home, _dir, owner) = attempt();
+        owner.write_started(StartedMark { wall_ms: 1, boottime_ms: 2 }).unwrap();
+        owner.write_exit_pending(&record(TreeState::Pending)).unwrap();
+        owner.write_exit_final(&record(TreeState::Empty)).unwrap();
+        let path = home.path().join(OWNER_NAME);
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        let flip = |offset: u64| {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, offset).unwrap();
+            file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
+        };
+        flip(EXIT_FINAL.offset + 40);
+        let view = owner.read().unwrap();
+        assert_eq!(view.exit, Some(record(TreeState::Pending)), "the earlier record stands in");
+        flip(EXIT_PENDING.offset + 40);
+        let view = owner.read().unwrap();
+        assert_eq!(view.exit, None);
+        assert!(view.header.is_some() && view.started.is_some());
+        file.set_len(100).unwrap();
+        let view = owner.read().unwrap();
+        assert_eq!((view.header, view.started), (None, None), "a cut file says nothing");
+    }
+
+    #[test]
+    fn a_claim_is_refused_while_locked_and_after_the_start_and_repeats_before_it() {
+        let (_home, dir, owner) = attempt();
+        assert_eq!(Owner::create(&dir, &header(0)).unwrap_err(), Errno::AGAIN);
+        drop(owner);
+        let owner = Owner::create(&dir, &header(1)).unwrap();
+        assert_eq!(owner.read().unwrap().header, Some(header(1)));
+        owner.write_started(StartedMark { wall_ms: 1, boottime_ms: 2 }).unwrap();
+        drop(owner);
+        assert_eq!(Owner::create(&dir, &header(1)).unwrap_err(), Errno::EXIST);
+        let too_long = Owner::create(&dir, &header(CGROUP_PATH_MAX + 1));
+        assert_eq!(too_long.unwrap_err(), Errno::NAMETOOLONG);
+    }
+}

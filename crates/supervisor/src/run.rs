@@ -5,6 +5,7 @@
 mod attempt;
 mod cgroup;
 mod clock;
+mod deadlines;
 mod input;
 mod ladder;
 mod listener;

@@ -13,13 +13,14 @@ use std::time::Duration;
 use crate::exit::{
     EndWhy, ExitRecord, Leaked, LeakedProcess, OomEvidence, SpawnError, TreeState, Usage,
 };
-use crate::limits::{LEAK_GRACE, LEAK_TIME, LEAKED_NAMED, PROGRESS_EVERY, SUSPEND_JUMP};
+use crate::limits::{LEAK_GRACE, LEAK_TIME, LEAKED_NAMED, PROGRESS_EVERY};
 use crate::owner::{Lock, MainProcess, Owner, StartedMark};
 use crate::process;
 use crate::wire::{FromSupervisor, Phase, RefusedWhy, Running, StartSpec, StopWhy};
 
 use super::cgroup::Cgroup;
 use super::clock::{self, Moment, millis};
+use super::deadlines::Deadlines;
 use super::input::Input;
 use super::ladder::{self, Ladder, Step};
 use super::output::Output;
@@ -69,12 +70,8 @@ pub(super) struct Attempt {
     pub(super) input: Option<Input>,
     cgroup: Option<Cgroup>,
     born_in_cgroup: bool,
-    sampler: Option<Sampler>,
-    started: Moment,
     started_wall_ms: u64,
-    timeout: Option<Duration>,
-    last_output: Moment,
-    suspended: Duration,
+    deadlines: Deadlines,
     why: EndWhy,
     ladder: Option<Ladder>,
     unkillable: bool,
@@ -107,12 +104,9 @@ impl Attempt {
     ) -> Result<(Self, Messages), RefusedWhy> {
         let owner = Owner::from_fd(owner);
         fence(&owner, &spec)?;
-        let started = Moment::now();
         let mark = StartedMark { wall_ms: clock::wall_ms(), boottime_ms: clock::boottime_ms() };
         owner.write_started(mark).map_err(|_| RefusedWhy::OwnerFile)?;
         let mut attempt = Self {
-            timeout: spec.timeout_ms.map(Duration::from_millis),
-            spec,
             owner,
             main: Main::Never,
             exec_report: None,
@@ -121,11 +115,9 @@ impl Attempt {
             input: None,
             cgroup: None,
             born_in_cgroup: false,
-            sampler: None,
-            started,
             started_wall_ms: mark.wall_ms,
-            last_output: started,
-            suspended: clock::suspended(),
+            deadlines: Deadlines::new(&spec, Moment::now(), clock::suspended()),
+            spec,
             why: EndWhy::Exited,
             ladder: None,
             unkillable: false,
@@ -159,7 +151,8 @@ impl Attempt {
         self.outputs = prepared.outputs;
         self.input = prepared.input;
         self.cgroup = prepared.cgroup;
-        self.sampler = Sampler::new(&self.spec, prepared.enforced, self.started);
+        let sampler = Sampler::new(&self.spec, prepared.enforced, self.deadlines.started);
+        self.deadlines.sampler = sampler;
         prepared.notes.into_iter().map(|text| FromSupervisor::Note { text }).collect()
     }
 
@@ -230,7 +223,7 @@ impl Attempt {
         let outputs = self.outputs.iter_mut().filter(|output| ended || !output.is_gathering(now));
         let taken: u64 = outputs.map(|output| output.drain(buffer, now)).sum();
         if taken > 0 {
-            self.last_output = now;
+            self.deadlines.on_output(now);
             // The first is told at once, the following at most so often.
             self.progress_due = self.progress_due.or(Some(now));
         }
@@ -248,7 +241,7 @@ impl Attempt {
     }
 
     pub(super) fn extend(&mut self, timeout_ms: Option<u64>) {
-        self.timeout = timeout_ms.map(Duration::from_millis);
+        self.deadlines.timeout = timeout_ms.map(Duration::from_millis);
     }
 
     fn end_tree(&mut self, grace: Duration, now: Moment) {
@@ -345,46 +338,20 @@ impl Attempt {
             match self.ended {
                 Some(ended) if self.ladder.is_none() => next.push(ended.at.after(LEAK_TIME)),
                 Some(_) => {}
-                None if self.ladder.is_none() => next.extend(self.limits()),
+                None if self.ladder.is_none() => next.extend(self.deadlines.next()),
                 None => {}
             }
         }
         next.into_iter().min()
     }
 
-    fn limits(&self) -> impl Iterator<Item = Moment> {
-        let timeout = self.timeout.map(|timeout| self.started.after(timeout));
-        let idle = self.idle_timeout().map(|idle| self.last_output.after(idle));
-        let sample = self.sampler.as_ref().map(Sampler::next);
-        [timeout, idle, sample].into_iter().flatten()
-    }
-
-    fn idle_timeout(&self) -> Option<Duration> {
-        self.spec.idle_timeout_ms.map(Duration::from_millis)
-    }
-
-    /// Deadlines and sampled limits of the running main process.
+    /// Ends a running task that is past a deadline or over a limit.
     fn enforce_limits(&mut self, now: Moment) {
-        let suspended = clock::suspended();
-        if suspended.saturating_sub(self.suspended) > SUSPEND_JUMP {
-            // After a suspend a program has its silence anew: its peers slept too.
-            self.last_output = now;
-        }
-        self.suspended = suspended;
         if self.ladder.is_some() {
             return;
         }
-        let after = |limit: Option<Duration>, since: Moment| {
-            limit.filter(|limit| now >= since.after(*limit)).map(millis)
-        };
-        let why = if let Some(after_ms) = after(self.timeout, self.started) {
-            Some(EndWhy::TimedOut { after_ms })
-        } else if let Some(after_ms) = after(self.idle_timeout(), self.last_output) {
-            Some(EndWhy::IdleTimedOut { after_ms })
-        } else {
-            self.sampler.as_mut().and_then(|sampler| sampler.look(self.cgroup.as_ref(), now))
-        };
-        if let Some(why) = why {
+        let cgroup = self.cgroup.as_ref();
+        if let Some(why) = self.deadlines.look(cgroup, now, clock::suspended()) {
             // Memory does not wait for a polite end: it is given back at once.
             let grace = match why {
                 EndWhy::MemoryLimit { .. } | EndWhy::PidsLimit { .. } => Duration::ZERO,
@@ -545,7 +512,7 @@ impl Attempt {
             spawn_error: self.spawn_error.clone(),
             why: self.why.clone(),
             tree,
-            run_ms: millis(at.since(self.started)),
+            run_ms: millis(at.since(self.deadlines.started)),
             started_wall_ms: self.started_wall_ms,
             ended_wall_ms,
             usage: end.map_or_else(Usage::default, |end| end.usage),

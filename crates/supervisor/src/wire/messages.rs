@@ -611,3 +611,167 @@ impl Running {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::{EndWhy, Leaked, LeakedProcess, OomEvidence, TreeState, Usage};
+    use crate::wire::{PtySize, Rlimit, Stdin};
+
+    const TOKEN: Token = Token([7; 16]);
+
+    fn record() -> ExitRecord {
+        ExitRecord {
+            token: TOKEN,
+            wait_status: Some(-1),
+            spawn_error: Some(SpawnError { errno: 2, stage: SpawnStage::Exec, what: "x".into() }),
+            why: EndWhy::OutOfMemory(OomEvidence::SystemCounter(3)),
+            tree: TreeState::Kept,
+            run_ms: 1,
+            started_wall_ms: 2,
+            ended_wall_ms: 3,
+            usage: Usage { user_us: 4, system_us: 5, max_rss_kib: 6 },
+            log_bytes: 7,
+            dropped_bytes: 8,
+            leaked: Leaked { count: 9, named: vec![LeakedProcess { pid: 10, comm: "y".into() }] },
+        }
+    }
+
+    fn spec() -> StartSpec {
+        let argv = vec![b"a".to_vec(), Vec::new()];
+        StartSpec {
+            env: vec![b"K=V".to_vec()],
+            rlimits: vec![Rlimit { resource: 1, soft: 2, hard: u64::MAX }],
+            stdin: Stdin::Spool(b"/s".to_vec()),
+            pty: Some(PtySize { cols: 3, rows: 4 }),
+            timeout_ms: Some(5),
+            cgroup: Some(b"/c".to_vec()),
+            cpus: Some(6),
+            nice: Some(-7),
+            keep_leaked: true,
+            ..StartSpec::new(TOKEN, TaskId(*b"0123456789"), 8, argv, b"/".to_vec())
+        }
+    }
+
+    fn to_supervisor() -> Vec<ToSupervisor> {
+        vec![
+            ToSupervisor::Init(Init {
+                home: b"/h".to_vec(),
+                exe: b"/e".to_vec(),
+                daemon_args: vec![b"a".to_vec()],
+                daemon_env: vec![b"K=V".to_vec(), Vec::new()],
+                daemon_cgroup: Some(b"/c".to_vec()),
+                socket_name: b"s".to_vec(),
+                idle_ms: 1,
+                max_tasks: 2,
+            }),
+            ToSupervisor::Start(Box::new(spec())),
+            ToSupervisor::Stop { token: TOKEN, why: StopWhy::Reported, grace_ms: 3 },
+            ToSupervisor::Extend { token: TOKEN, timeout_ms: None },
+            ToSupervisor::Extend { token: TOKEN, timeout_ms: Some(4) },
+            ToSupervisor::Input { token: TOKEN, bytes: vec![0, 255] },
+            ToSupervisor::CloseInput { token: TOKEN },
+            ToSupervisor::Recorded { token: TOKEN },
+            ToSupervisor::Report,
+            ToSupervisor::DaemonStopping,
+            ToSupervisor::StartDaemon,
+        ]
+    }
+
+    fn from_supervisor() -> Vec<FromSupervisor> {
+        let current = Running {
+            token: TOKEN,
+            task: TaskId(*b"0123456789"),
+            attempt: 1,
+            main: Some((2, 3)),
+            started_wall_ms: 4,
+            phase: Phase::Unkillable,
+            log_bytes: 5,
+            dropped_bytes: 6,
+        };
+        let hello = |current| FromSupervisor::Hello { protocol: 1, pid: 2, start_time: 3, current };
+        let started = FromSupervisor::Started {
+            token: TOKEN,
+            pid: 1,
+            start_time: 2,
+            wall_ms: 3,
+            in_cgroup: true,
+        };
+        let failed = FromSupervisor::SpawnFailed {
+            token: TOKEN,
+            errno: 1,
+            stage: SpawnStage::Other(99),
+            what: "w".into(),
+        };
+        let progress = FromSupervisor::Progress { token: TOKEN, log_bytes: 1, dropped_bytes: 2 };
+        vec![
+            hello(None),
+            hello(Some(current)),
+            started,
+            failed,
+            FromSupervisor::Refused { token: TOKEN, why: RefusedWhy::Leaving },
+            FromSupervisor::Ended(Box::new(record())),
+            FromSupervisor::Idle,
+            progress,
+            FromSupervisor::Unkillable { token: TOKEN, pids: vec![1, 2] },
+            FromSupervisor::DaemonStarted { result: DaemonResult::Alive },
+            FromSupervisor::DaemonStarted { result: DaemonResult::Failed(13) },
+            FromSupervisor::Note { text: "t".into() },
+        ]
+    }
+
+    /// A later release appends fields: whoever does not know them reads the rest as before.
+    fn grown(mut frame: Frame) -> Frame {
+        frame.body.extend_from_slice(&[1, 2, 3]);
+        frame
+    }
+
+    #[test]
+    fn every_message_arrives_as_it_was_sent_also_with_fields_of_a_later_release() {
+        for message in to_supervisor() {
+            let read = ToSupervisor::from_frame(&message.to_frame());
+            assert_eq!(read, Ok(Some(message.clone())));
+            assert_eq!(ToSupervisor::from_frame(&grown(message.to_frame())), Ok(Some(message)));
+        }
+        for message in from_supervisor() {
+            let read = FromSupervisor::from_frame(&message.to_frame());
+            assert_eq!(read, Ok(Some(message.clone())));
+            assert_eq!(FromSupervisor::from_frame(&grown(message.to_frame())), Ok(Some(message)));
+        }
+    }
+
+    #[test]
+    fn a_message_cut_anywhere_is_an_error_and_never_a_panic() {
+        let cut = |frame: Frame, read: &dyn Fn(&Frame) -> bool| {
+            for len in 0..frame.body.len() {
+                let part = Frame { kind: frame.kind, body: frame.body[..len].to_vec() };
+                assert!(!read(&part), "kind {} cut at {len}", frame.kind);
+            }
+        };
+        for message in to_supervisor() {
+            cut(message.to_frame(), &|frame| ToSupervisor::from_frame(frame).is_ok());
+        }
+        for message in from_supervisor() {
+            cut(message.to_frame(), &|frame| FromSupervisor::from_frame(frame).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_kind_of_a_later_release_is_passed_over() {
+        let frame = Frame { kind: 999, body: vec![1; 40] };
+        assert_eq!(ToSupervisor::from_frame(&frame), Ok(None));
+        assert_eq!(FromSupervisor::from_frame(&frame), Ok(None));
+    }
+
+    #[test]
+    fn bytes_flipped_anywhere_are_read_or_refused_and_never_a_panic() {
+        for message in from_supervisor() {
+            let frame = message.to_frame();
+            for at in 0..frame.body.len() {
+                let mut flipped = frame.clone();
+                flipped.body[at] ^= 0xff;
+                let _ = FromSupervisor::from_frame(&flipped);
+            }
+        }
+    }
+}
