@@ -79,6 +79,8 @@ pub(super) struct Attempt {
     leaked: Leaked,
     record: Option<Box<ExitRecord>>,
     pending_written: bool,
+    /// The final record is in the owner file.
+    on_file: bool,
     recorded: bool,
     /// Kept leftovers are gone.
     released: bool,
@@ -125,6 +127,7 @@ impl Attempt {
             leaked: Leaked::default(),
             record: None,
             pending_written: false,
+            on_file: false,
             recorded: false,
             released: false,
             recheck: None,
@@ -234,7 +237,7 @@ impl Attempt {
         if self.record.as_ref().is_some_and(|record| record.tree != TreeState::Kept) {
             return;
         }
-        if self.ended.is_none() {
+        if self.ended.is_none() && !matches!(self.why, EndWhy::Stopped(_)) {
             self.why = EndWhy::Stopped(why);
         }
         self.end_tree(grace, now);
@@ -404,6 +407,11 @@ impl Attempt {
         self.recorded = self.record.is_some();
     }
 
+    /// Whether the owner file holds the whole truth: nothing is lost if this process leaves.
+    pub(super) fn is_on_file(&self) -> bool {
+        self.on_file && self.tree() == Some(TreeState::Empty)
+    }
+
     /// Whether nothing is left to do or to tell: the next task may come.
     pub(super) fn is_over(&self) -> bool {
         self.recorded && (self.released || self.tree() == Some(TreeState::Empty))
@@ -485,7 +493,9 @@ impl Attempt {
         if tree == TreeState::Empty {
             messages.extend(self.clean());
         }
-        if let Err(errno) = self.owner.write_exit_final(&record) {
+        let written = self.owner.write_exit_final(&record);
+        self.on_file = written.is_ok();
+        if let Err(errno) = written {
             let text =
                 format!("no exit record for {}.{}: {errno}", self.spec.task, self.spec.attempt);
             messages.push(FromSupervisor::Note { text });

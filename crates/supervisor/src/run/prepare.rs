@@ -82,12 +82,6 @@ pub(super) fn start(spec: &StartSpec, dir: &OwnedFd, base: &Base) -> Result<Prep
         Some(size) => terminal(spec, dir, size)?,
         None => pipes(spec, dir)?,
     };
-    let mut notes = Vec::new();
-    let cgroup = make_cgroup(spec, &mut notes);
-    let enforced = cgroup
-        .as_ref()
-        .map_or_else(Enforced::default, |cgroup| cgroup.limit(spec.memory_max, spec.pids_max));
-    let procs = cgroup.as_ref().and_then(|cgroup| cgroup.procs().ok());
     let stdin = match (&ends.stdin, &spec.stdin) {
         (Some(end), _) => ChildStdin::Fd(end.as_fd()),
         (None, Stdin::Null) => ChildStdin::Fd(base.null.as_fd()),
@@ -95,6 +89,12 @@ pub(super) fn start(spec: &StartSpec, dir: &OwnedFd, base: &Base) -> Result<Prep
             ChildStdin::Path(string(path, SpawnStage::Stdin)?)
         }
     };
+    let mut notes = Vec::new();
+    let cgroup = make_cgroup(spec, &mut notes);
+    let enforced = cgroup
+        .as_ref()
+        .map_or_else(Enforced::default, |cgroup| cgroup.limit(spec.memory_max, spec.pids_max));
+    let procs = cgroup.as_ref().and_then(|cgroup| cgroup.procs().ok());
     let launch = Launch {
         candidates,
         argv,
@@ -111,10 +111,14 @@ pub(super) fn start(spec: &StartSpec, dir: &OwnedFd, base: &Base) -> Result<Prep
         oom_score: &base.oom_score,
         cgroup: cgroup.as_ref().zip(procs.as_ref()).map(|(c, procs)| (c.dir(), procs.as_fd())),
     };
-    let spawned = spawn(&launch).map_err(|cause| {
-        let errno = Errno::from_io_error(&cause).unwrap_or(Errno::AGAIN);
-        error(SpawnStage::Fork, errno, program)
-    })?;
+    let spawned = match spawn(&launch) {
+        Ok(spawned) => spawned,
+        Err(cause) => {
+            let _ = cgroup.map(Cgroup::remove);
+            let errno = Errno::from_io_error(&cause).unwrap_or(Errno::AGAIN);
+            return Err(error(SpawnStage::Fork, errno, program));
+        }
+    };
     Ok(Prepared { spawned, outputs, input, cgroup, enforced, notes })
 }
 

@@ -155,6 +155,8 @@ fn set_up(launch: &Launch<'_>, parent: u32) -> Result<(), Failure> {
         // the parent looks where the child is.
         let _ = rustix::io::write(procs, b"0");
     }
+    // First of all, so that whatever may wait below (a FIFO's open) can be ended politely.
+    super::os::unblock_signals();
     let _ = rustix::process::setsid();
     let death =
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
@@ -175,7 +177,6 @@ fn set_up(launch: &Launch<'_>, parent: u32) -> Result<(), Failure> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(launch.umask));
     rustix::process::chdir(launch.cwd.as_c_str()).map_err(at(SpawnStage::Cwd))?;
     set_stdio(launch)?;
-    super::os::unblock_signals();
     // SAFETY: close_range with CLOEXEC touches no memory and closes nothing yet.
     unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     launch.rlimits.iter().try_for_each(set_limit)

@@ -142,9 +142,7 @@ impl Supervisor {
 
     fn watched(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
         let mut watched = vec![(Source::Signals, self.signals.as_fd(), PollFlags::IN)];
-        if let Some(listener) = &self.listener
-            && self.peers.len() < CONNECTIONS_MAX
-        {
+        if let Some(listener) = &self.listener {
             watched.push((Source::Listener, listener.as_fd(), PollFlags::IN));
         }
         for Peer { connection, id, .. } in &self.peers {
@@ -176,8 +174,11 @@ impl Supervisor {
         Duration::from_millis(u64::from(idle_ms))
     }
 
-    /// Only without a task, and then for any of these reasons.
+    /// Without a task for any of these reasons; with one when its files say everything and nobody is to come.
     fn may_leave(&self) -> bool {
+        if self.daemon.is_none() && self.task.as_ref().is_some_and(Attempt::is_on_file) {
+            return self.daemon_stopping || self.home_is_gone();
+        }
         let max_tasks = self.init.as_ref().map_or(MAX_TASKS, |init| init.max_tasks);
         self.task.is_none()
             && (self.daemon.is_none()
@@ -185,6 +186,12 @@ impl Supervisor {
                 || self.asked_to_leave
                 || self.tasks_run >= max_tasks
                 || Moment::now() >= self.idle_since.after(self.idle_time()))
+    }
+
+    /// Then no daemon will ever ask for what is here.
+    fn home_is_gone(&self) -> bool {
+        let home = self.init.as_ref().map(|init| rustix::fs::stat(init.home.as_slice()));
+        matches!(home, Some(Err(rustix::io::Errno::NOENT)))
     }
 
     fn on_signals(&mut self) {
@@ -218,8 +225,14 @@ impl Supervisor {
     }
 
     fn on_listener(&mut self) {
-        while self.peers.len() < CONNECTIONS_MAX {
-            let Some(socket) = self.listener.as_ref().and_then(Listener::accept) else { return };
+        while let Some(socket) = self.listener.as_ref().and_then(Listener::accept) {
+            if self.peers.len() >= CONNECTIONS_MAX {
+                // The one that has been silent for longest gives way: it must not keep a daemon out.
+                let daemon = self.daemon;
+                if let Some(at) = self.peers.iter().position(|peer| Some(peer.id) != daemon) {
+                    self.peers.remove(at);
+                }
+            }
             if let Ok(connection) = Connection::new(socket) {
                 self.greet(connection);
             }
@@ -456,7 +469,10 @@ impl Supervisor {
     }
 
     fn say_to(&mut self, id: u64, message: &FromSupervisor) {
-        if let Some(peer) = self.peer(id) {
+        let Some(peer) = self.peer(id) else { return };
+        // A peer that does not read gets no hints, so that what waits for it stays small.
+        let hint = matches!(message, FromSupervisor::Progress { .. } | FromSupervisor::Note { .. });
+        if !(hint && peer.connection.wants_write()) {
             peer.connection.say(message);
         }
     }

@@ -267,3 +267,22 @@ fn the_private_directory_is_there_for_the_task_and_gone_after_it() {
     rig.end();
     assert!(tmp.join("kept").exists());
 }
+
+#[test]
+fn a_task_that_still_waits_for_its_fifo_can_be_stopped_politely() {
+    let mut rig = Rig::new();
+    let fifo = rig.path("fifo");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let mut spec = rig.spec("echo never");
+    spec.stdin = meanwhile_supervisor::wire::Stdin::Path(fifo.as_os_str().as_bytes().to_vec());
+    rig.start(&spec);
+    wait_for("the child", || {
+        rig.owner(1).main.and_then(|main| meanwhile_supervisor::process::stat(main.pid)).is_some()
+    });
+    rig.stop(&spec, 60_000);
+    let record = rig.end();
+    assert_eq!(exit_signal(&record), Some(libc::SIGTERM));
+    assert_eq!(record.why, EndWhy::Stopped(StopWhy::Cancel));
+    assert_eq!(rig.log(1), "");
+}

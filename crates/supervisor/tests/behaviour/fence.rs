@@ -181,3 +181,75 @@ fn an_idle_supervisor_leaves_when_its_time_is_over_its_daemon_stops_or_dies_or_a
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(rig.wait_gone(), Some(0));
 }
+
+#[test]
+fn a_supervisor_whose_daemon_stopped_leaves_when_its_end_is_on_file() {
+    let mut rig = Rig::new();
+    let spec = rig.spec("while ! test -e go; do sleep 0.01; done; exit 7");
+    rig.run(&spec);
+    rig.tell(&ToSupervisor::DaemonStopping);
+    rig.tell(&ToSupervisor::Report);
+    rig.hear_until(|message| matches!(message, FromSupervisor::Hello { .. }).then_some(()));
+    rig.die();
+    std::fs::write(rig.path("go"), "").unwrap();
+    assert_eq!(rig.wait_gone(), Some(0));
+    assert_eq!(lock(&rig, 1), Lock::Taken);
+    assert_eq!(rig.owner(1).exit.as_ref().and_then(exit_code), Some(7));
+}
+
+#[test]
+fn a_supervisor_whose_home_is_gone_leaves_after_its_task() {
+    let mut rig = Rig::new();
+    let outside = tempfile::tempdir().unwrap();
+    let mut spec = rig.spec("while ! test -e go; do sleep 0.01; done");
+    spec.cwd = outside.path().to_str().unwrap().into();
+    rig.run(&spec);
+    std::fs::remove_dir_all(rig.home.path()).unwrap();
+    rig.die();
+    std::fs::write(outside.path().join("go"), "").unwrap();
+    assert_eq!(rig.wait_gone(), Some(0));
+}
+
+#[test]
+fn silent_connections_do_not_keep_a_daemon_out() {
+    let mut rig = Rig::with(|init| init.exe = b"/bin/true".to_vec());
+    let spec = rig.spec("sleep 60");
+    rig.run(&spec);
+    rig.die();
+    let silent: Vec<_> = (0..40).map(|_| rig.connect()).collect();
+    rig.daemon = rig.connect();
+    let init = rig.init();
+    rig.tell(&ToSupervisor::Init(init));
+    rig.stop(&spec, 1000);
+    assert_eq!(rig.end().token, spec.token);
+    drop(silent);
+}
+
+#[test]
+fn a_peer_that_talks_nonsense_is_cut_off_and_nobody_else() {
+    let mut rig = Rig::new();
+    let spec = rig.spec("while ! test -e go; do sleep 0.01; done; exit 4");
+    rig.run(&spec);
+    let socket = std::os::unix::net::UnixStream::connect(rig.path("run/nonce.sock")).unwrap();
+    std::io::Write::write_all(&mut &socket, &[0xff; 64]).unwrap();
+    let mut rest = Vec::new();
+    // The greeting, then the end.
+    std::io::Read::read_to_end(&mut &socket, &mut rest).unwrap();
+    // A client is not the daemon: what it says about the task is not heard.
+    let mut client = rig.connect();
+    client.tell(&ToSupervisor::Stop {
+        token: spec.token,
+        why: meanwhile_supervisor::wire::StopWhy::Cancel,
+        grace_ms: 0,
+    });
+    client.tell(&ToSupervisor::Report);
+    client.flush().unwrap();
+    for _ in 0..2 {
+        let Ok(FromSupervisor::Hello { current: Some(current), .. }) = hear(&mut client) else {
+            panic!("a greeting and a report");
+        };
+        assert_eq!(current.phase, Phase::Running);
+    }
+    std::fs::write(rig.path("go"), "").unwrap();
+    assert_eq!(exit_code(&rig.end()), Some(4));
+}
