@@ -29,6 +29,9 @@ use super::revive::{self, Reviver};
 /// A reading of the machine's memory-killer count is good for tasks that start so soon after it.
 const OOM_COUNT_GOOD: Duration = Duration::from_secs(1);
 
+/// Messages that may wait for a peer before it gets no more hints.
+const HINTS_MAX: usize = 32;
+
 /// One connection.
 #[derive(Debug)]
 struct Peer {
@@ -472,7 +475,7 @@ impl Supervisor {
         let Some(peer) = self.peer(id) else { return };
         // A peer that does not read gets no hints, so that what waits for it stays small.
         let hint = matches!(message, FromSupervisor::Progress { .. } | FromSupervisor::Note { .. });
-        if !(hint && peer.connection.wants_write()) {
+        if !(hint && peer.connection.backlog() >= HINTS_MAX) {
             peer.connection.say(message);
         }
     }

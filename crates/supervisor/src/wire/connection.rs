@@ -180,6 +180,12 @@ impl Connection {
         !self.out.is_empty()
     }
 
+    /// How many messages wait to be written.
+    #[must_use]
+    pub fn backlog(&self) -> usize {
+        self.out.len()
+    }
+
     /// Writes what the socket takes now.
     ///
     /// # Errors
