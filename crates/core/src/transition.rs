@@ -83,3 +83,82 @@ pub fn next(state: State, fact: &Fact) -> Result<State, Illegal> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cause::{Actor, Cause};
+    use crate::event::{End, Stop};
+    use crate::id::AttemptToken;
+
+    /// One fact of each kind that is about an attempt, ends in each state.
+    fn facts() -> Vec<Fact> {
+        let ended = |state| {
+            let end = End { state, cause: Cause::Lost, exit: None, run: None, seat_kept: false };
+            Fact::Ended { end: Box::new(end) }
+        };
+        let by = Actor::Person;
+        let mut facts = vec![
+            Fact::Starting { token: AttemptToken([0; 16]) },
+            Fact::Started { pid: 1, supervisor_pid: 2, deadline: None },
+            Fact::Ready { how: String::new() },
+            Fact::Extended { timeout: None, deadline: None, by: by.clone() },
+            Fact::StopRequested { stop: Stop::Cancel { by } },
+            Fact::Requeued { crashes: 1 },
+            Fact::Retried {
+                order: 1,
+                not_before: None,
+                by: None,
+                retries_used: 0,
+                lost_retries: 0,
+            },
+            Fact::Emptied,
+            Fact::Refused { what: String::new() },
+            Fact::Forgotten,
+        ];
+        facts.extend(State::ALL.map(ended));
+        facts
+    }
+
+    /// Every way out of `state`, as `fact->state`; refusals on record change nothing and are left out.
+    fn check(state: State, expected: &str) {
+        let mut ways = Vec::new();
+        for fact in facts() {
+            if let Ok(to) = next(state, &fact) {
+                assert!(!matches!(fact, Fact::Refused { .. }) || to == state);
+                if !matches!(fact, Fact::Refused { .. }) {
+                    ways.push(format!("{}->{}", fact.name(), to.name()));
+                }
+            }
+        }
+        assert_eq!(ways.join(" "), expected, "from {state:?}");
+    }
+
+    #[test]
+    fn each_state_has_exactly_these_ways_out() {
+        check(
+            State::Queued,
+            "starting->starting extended->queued ended->completed ended->failed ended->cancelled",
+        );
+        check(
+            State::Starting,
+            "started->running extended->starting stop_requested->starting requeued->queued \
+             ended->completed ended->failed ended->cancelled ended->interrupted",
+        );
+        check(
+            State::Running,
+            "ready->running extended->running stop_requested->running \
+             ended->completed ended->failed ended->cancelled ended->interrupted",
+        );
+        check(
+            State::InputRequired,
+            "ready->input_required extended->input_required stop_requested->input_required \
+             ended->completed ended->failed ended->cancelled ended->interrupted",
+        );
+        let ended = [State::Completed, State::Failed, State::Cancelled, State::Interrupted];
+        for state in ended {
+            let name = state.name();
+            check(state, &format!("retried->queued emptied->{name} forgotten->{name}"));
+        }
+    }
+}

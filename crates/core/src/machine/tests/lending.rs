@@ -140,6 +140,34 @@ fn waiting_for_strangers_lends_nothing() {
 }
 
 #[test]
+fn a_seat_is_not_lent_once_only_strangers_are_waited_for() {
+    let (mut w, parent, c) = family(1);
+    let own = w.submit(draft().below(&w, parent).lane("other"));
+    let stranger = w.submit(draft().lane("other"));
+    w.input(Input::HoldStarts { reason: Some("disk full".into()) }).unwrap();
+    w.wait(Some(parent), &[own, stranger]);
+    w.exits(own, 0);
+    w.input(Input::HoldStarts { reason: None }).unwrap();
+    assert_eq!((w.state(c[0]), lent(&w)), (Queued, vec![]));
+}
+
+#[test]
+fn two_families_in_each_others_lanes_do_not_deadlock() {
+    let mut w = World::new(config(1));
+    let (a, b) = (w.submit(draft().lane("a")), w.submit(draft().lane("b")));
+    let child_of_a = w.submit(draft().below(&w, a).lane("b"));
+    let child_of_b = w.submit(draft().below(&w, b).lane("a"));
+    let first = w.wait(Some(a), &[child_of_a]);
+    assert_eq!(w.states(&[child_of_a, child_of_b]), [Queued, Queued]);
+    let second = w.wait(Some(b), &[child_of_b]);
+    assert_eq!(w.states(&[child_of_a, child_of_b]), [Starting, Starting]);
+    w.exits(child_of_a, 0);
+    assert!(w.answers.is_empty(), "the seat of a is lent to the other family");
+    w.exits(child_of_b, 0);
+    assert!(w.answers[&first].met && w.answers[&second].met);
+}
+
+#[test]
 fn a_borrower_that_never_ran_gives_the_seat_back_and_gets_it_again() {
     let (mut w, parent, c) = family(1);
     let wait = w.wait(Some(parent), &c);

@@ -21,6 +21,10 @@ pub(super) struct StoreModel {
 impl StoreModel {
     pub(super) fn fold(&mut self, event: &Event) {
         let id = event.task;
+        if let Fact::Submitted { order, .. } | Fact::Retried { order, .. } = &event.fact {
+            let taken = self.tasks.values().any(|t| t.order == *order && !t.state.is_terminal());
+            assert!(!taken, "{id} has the order of another");
+        }
         if let Fact::Submitted { spec, placement, order, not_before } = &event.fact {
             let task = LoadedTask {
                 id,
