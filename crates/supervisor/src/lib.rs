@@ -10,8 +10,8 @@
 //! files are the truth; messages are hints that save the daemon from reading them.
 //! Never: decides what runs, talks to the store, uses an async runtime, prints.
 //!
-//! `unsafe` is allowed in these modules and nowhere else: `run::spawn` (fork and exec), `run::revive`
-//! (starting a daemon), `run::signals` (masks, `signalfd`) and `run::reap` (`wait4` with usage).
+//! `unsafe` is allowed in these modules and nowhere else: `run::spawn` (fork and exec of a task), `run::revive`
+//! (clone and exec of a daemon) and `run::os` (signals, reaping with usage, inherited descriptors).
 
 mod codec;
 pub mod exit;

@@ -52,6 +52,7 @@ fn daemon(mut args: impl Iterator<Item = OsString>) {
     std::fs::write(home.join("facts.new"), facts).expect("write the facts");
     std::fs::rename(home.join("facts.new"), &path).expect("show the facts");
     while path.exists() {
+        // sleep: the removal of a file is no event without a watch, and this program is only for tests.
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
@@ -62,6 +63,7 @@ fn hold(mut args: impl Iterator<Item = OsString>) {
     let held = vec![1_u8; mib << 20];
     let mut out = std::io::stdout();
     out.write_all(b"held\n").expect("tell that it is held");
+    // sleep: it waits to be killed, and ends by itself if nobody does it.
     std::thread::sleep(std::time::Duration::from_secs(600));
     drop(held);
 }

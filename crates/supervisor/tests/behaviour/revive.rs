@@ -127,7 +127,7 @@ fn a_daemon_that_stops_on_purpose_is_not_started_again() {
     rig.tell(&ToSupervisor::Report);
     rig.hear_until(|message| matches!(message, FromSupervisor::Hello { .. }).then_some(()));
     rig.die();
-    // What must not happen has no event to wait for: this is longer than the first pause and its spread.
+    // sleep: what must not happen has no event; this is longer than the first pause and its spread.
     std::thread::sleep(std::time::Duration::from_millis(1600));
     assert!(!rig.path("facts").exists());
     rig.daemon = rig.connect();

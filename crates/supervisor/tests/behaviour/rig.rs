@@ -280,6 +280,7 @@ pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < deadline, "waited for {what} in vain");
+        // sleep: what is waited for here (files, states of processes) announces itself by no event.
         std::thread::sleep(Duration::from_millis(2));
     }
 }
