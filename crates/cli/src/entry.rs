@@ -6,13 +6,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use meanwhile_api::client::{Client, Options};
 use meanwhile_api::headers::SessionClaim;
 use meanwhile_api::{ApiError, ErrorCode};
 use meanwhile_daemon::front::{self, Surroundings};
-use meanwhile_daemon::offline;
+use meanwhile_daemon::run::Ran;
 
 use crate::cli::Globals;
 
@@ -27,14 +26,19 @@ pub(crate) enum WithoutDaemon {
     Fail,
 }
 
-/// Runs the other program that the arguments ask for, if they do. Before any thread: a supervisor's task dies with
-/// the thread that started it.
-pub(crate) fn other_program(arguments: &[OsString]) -> Option<ExitCode> {
-    match arguments.get(1) {
-        Some(word) if word == "supervise" => {
-            meanwhile_supervisor::supervise_main(arguments.iter().skip(2).cloned())
-        }
-        Some(_) | None => None,
+/// How `daemon run` ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DaemonRan {
+    /// It served, and was asked to stop.
+    Stopped,
+    /// Another one serves this home.
+    AlreadyRunning,
+}
+
+/// Becomes a supervisor, if that is what the arguments ask for. No thread and no runtime may exist yet.
+pub(crate) fn become_supervisor(arguments: &[OsString]) {
+    if arguments.get(1).is_some_and(|word| word == "supervise") {
+        meanwhile_supervisor::supervise_main(arguments[2..].iter().cloned());
     }
 }
 
@@ -44,38 +48,41 @@ pub(crate) fn client(
     session: Option<SessionClaim>,
     without: WithoutDaemon,
 ) -> Result<Client, ApiError> {
-    let surroundings = surroundings(globals)?;
-    let paths = surroundings.paths()?;
-    let mut options = Options { session, ..Options::new(paths.socket()) };
-    if without == WithoutDaemon::ReadStore {
-        options.offline = Some(Box::new(move |request| offline::answer(&paths, request)));
-    }
+    let socket = surroundings(globals).paths()?.socket();
+    let mut options = Options { session, ..Options::new(socket) };
     if without != WithoutDaemon::Fail {
-        options.start = Some(Box::new(move || front::start_daemon(&surroundings)));
+        let globals = globals.clone();
+        options.start = Some(Box::new(move || front::start_daemon(&surroundings(&globals))));
     }
     Ok(Client::new(options))
 }
 
-/// Runs the daemon in this process until it is stopped. `ready_fd`: where whoever started it listens.
-pub(crate) fn run_daemon(globals: &Globals, ready_fd: Option<i32>) -> Result<u8, ApiError> {
-    front::run_daemon(&surroundings(globals)?, ready_fd).map(|_| 0)
+/// Runs the daemon in this process until it is stopped.
+pub(crate) fn run_daemon(globals: &Globals, ready_fd: Option<i32>) -> Result<DaemonRan, ApiError> {
+    front::run_daemon(&surroundings(globals), ready_fd).map(|ran| match ran {
+        Ran::Stopped => DaemonRan::Stopped,
+        Ran::AlreadyRunning => DaemonRan::AlreadyRunning,
+    })
 }
 
 /// Writes the systemd unit; where it is and what to type next.
 pub(crate) fn install_daemon(globals: &Globals) -> Result<(PathBuf, Vec<String>), ApiError> {
-    let program = std::env::current_exe().map_err(|e| {
-        ApiError::new(ErrorCode::Internal, format!("find our own executable: {e}"))
+    let program = std::env::current_exe().map_err(|error| {
+        ApiError::new(ErrorCode::Internal, format!("find our own executable: {error}"))
     })?;
-    front::install_daemon(&surroundings(globals)?, &program)
+    front::install_daemon(&surroundings(globals), &program)
 }
 
 /// The configuration file of this home.
 pub(crate) fn config_path(globals: &Globals) -> Result<PathBuf, ApiError> {
-    Ok(surroundings(globals)?.paths()?.config)
+    Ok(surroundings(globals).paths()?.config)
 }
 
-fn surroundings(globals: &Globals) -> Result<Surroundings, ApiError> {
-    let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    let flag = globals.home.clone().map(Into::into);
-    Ok(Surroundings { flag, environment: std::env::vars_os().collect(), cwd })
+/// What this process was started with. A directory that is gone matters only to a relative `--home`.
+fn surroundings(globals: &Globals) -> Surroundings {
+    Surroundings {
+        flag: globals.home.clone(),
+        environment: std::env::vars_os().collect(),
+        cwd: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+    }
 }

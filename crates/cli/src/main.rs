@@ -22,8 +22,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    if let Some(code) = entry::other_program(&arguments) {
-        return code;
-    }
+    entry::become_supervisor(&arguments);
     cli::main(arguments)
 }

@@ -11,7 +11,7 @@ use meanwhile_api::{ApiError, ErrorCode};
 
 use crate::cli::{Action, Answer};
 use crate::context::Context;
-use crate::entry;
+use crate::entry::{self, DaemonRan};
 use crate::failure::Failure;
 use crate::show::paint::Tone;
 use crate::show::{rows, sanitise, when};
@@ -51,7 +51,12 @@ enum What {
 impl Action for Daemon {
     fn run(self, context: &Context) -> Answer {
         match self.what {
-            What::Run { ready_fd } => Ok(entry::run_daemon(&context.globals, ready_fd)?),
+            What::Run { ready_fd } => {
+                if entry::run_daemon(&context.globals, ready_fd)? == DaemonRan::AlreadyRunning {
+                    context.note("a daemon of this home runs already");
+                }
+                Ok(0)
+            }
             What::Start => start(context),
             What::Stop { cancel_all } => stop(context, cancel_all),
             What::Status => status(context),

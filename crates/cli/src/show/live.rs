@@ -30,6 +30,8 @@ pub(crate) struct Live {
     bars: BTreeMap<TaskId, ProgressBar>,
     /// Counts the tasks without a line.
     others: Option<ProgressBar>,
+    /// How many lines show an end.
+    finished: usize,
 }
 
 impl Live {
@@ -39,7 +41,7 @@ impl Live {
             return None;
         }
         let group = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-        let mut live = Live { screen, group, bars: BTreeMap::new(), others: None };
+        let mut live = Live { screen, group, bars: BTreeMap::new(), others: None, finished: 0 };
         let unfinished = tasks.iter().filter(|task| !task.state.is_terminal()).count();
         for task in tasks.iter().filter(|task| !task.state.is_terminal()).take(LINES_MAX) {
             let bar = live.group.add(ProgressBar::new(100));
@@ -72,6 +74,7 @@ impl Live {
             bar.set_style(plain());
             bar.finish_with_message(format!("{} {text}", self.screen.paint(mark.1, mark.0)));
             self.bars.remove(&task.id);
+            self.finished += 1;
             return;
         }
         if let Some(progress) = &task.progress {
@@ -81,10 +84,15 @@ impl Live {
         bar.set_message(text);
     }
 
-    /// Takes the lines of unfinished tasks away; those of finished ones stay.
+    /// Takes the lines of unfinished tasks away. That of a single finished one stays: it says all there is to say;
+    /// several are better told by a table.
     pub(crate) fn stop(self) {
         for bar in self.bars.values().chain(&self.others) {
             bar.finish_and_clear();
+        }
+        if self.finished > 1 {
+            // What cannot be cleared stays on the screen, which does no harm.
+            let _ = self.group.clear();
         }
     }
 
