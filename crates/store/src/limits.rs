@@ -27,6 +27,6 @@ pub const WRITER_CACHE_KIB: u32 = 2_048;
 pub const READER_CACHE_KIB: u32 = 512;
 /// Prepared statements kept per connection; there are some 40 in the code.
 pub const STATEMENTS: usize = 64;
-/// Bytes of database up to which every start looks for structural damage: some 0.2 s at most.
+/// Bytes of database up to which every start looks for structural damage: some 40 ms at most.
 /// Beyond it damage is found when a damaged page is read, and by `doctor`.
-pub const CHECKED_AT_OPEN: u64 = 64 << 20;
+pub const CHECKED_AT_OPEN: u64 = 16 << 20;

@@ -109,7 +109,7 @@ fn what_was_acknowledged_survives_kill_9() {
     let (_directory, path) = home();
     drop(open(&path));
     let mut total = 0;
-    for round in 1..=12 {
+    for round in 1..=8 {
         let mut victim = Command::new(std::env::current_exe().expect("it runs"))
             .args(["--exact", "commits_until_it_is_killed", "--ignored", "--nocapture"])
             .env(VICTIM, &path)

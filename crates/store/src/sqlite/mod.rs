@@ -283,7 +283,7 @@ impl<C: Connected> Reader for C {
     }
 
     fn tasks(&mut self, ids: &[TaskId]) -> Result<Vec<Option<TaskRecord>>, StoreError> {
-        self.reading(|db| ids.iter().map(|id| read::task(db, *id)).collect())
+        self.reading(|db| read::tasks(db, ids))
     }
 
     fn states(&mut self, ids: &[TaskId]) -> Result<Vec<Option<State>>, StoreError> {

@@ -201,6 +201,14 @@ fn durable(db: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
+fn wal(db: &Connection) -> Result<(), Fault> {
+    let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    match mode.as_str() {
+        "wal" => Ok(()),
+        _ => Err(Fault::Damaged(format!("its journal mode stays {mode}"))),
+    }
+}
+
 /// Makes a store and moves it into place.
 fn make(path: &Path, identity: &Identity) -> Result<(), StoreError> {
     let unfinished = beside(path, "new");
@@ -213,13 +221,15 @@ fn make(path: &Path, identity: &Identity) -> Result<(), StoreError> {
     OpenOptions::new().write(true).create_new(true).mode(MODE).open(&unfinished).map_err(failed)?;
     let db = connect(&unfinished, OpenFlags::SQLITE_OPEN_READ_WRITE, limits::WRITER_CACHE_KIB)?;
     let fill = || -> Result<(), Fault> {
+        // Nobody looks at it before it is whole and synced below; after a crash it is made again.
+        db.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;")?;
         let tx = db.unchecked_transaction()?;
         MIGRATIONS.iter().try_for_each(|step| tx.execute_batch(step))?;
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
         tx.pragma_update(None, "user_version", current())?;
         remember(&tx, identity)?;
         tx.commit()?;
-        Ok(())
+        wal(&db)
     };
     fill().map_err(|fault| fault.at(path))?;
     db.close().map_err(|(_, error)| Fault::from(error).at(path))?;

@@ -2,7 +2,7 @@
 
 use meanwhile_core::{State, TaskId};
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params, params_from_iter};
 
 use super::fault::Fault;
 use super::fold::{id, int};
@@ -14,47 +14,63 @@ use crate::stored::state::{from_number, to_number};
 
 /// One task in full.
 pub(super) fn task(db: &Connection, task: TaskId) -> Result<Option<TaskRecord>, Fault> {
-    let num = db
-        .prepare_cached("SELECT num FROM tasks WHERE id = ?1")?
-        .query_row(params![id(task)], |row| row.get(0))
-        .optional()?;
-    num.map(|num| record(db, num)).transpose()
+    Records::of(db)?.by_id(task)
 }
 
-/// The task of a row, which is there.
-fn record(db: &Connection, num: i64) -> Result<TaskRecord, Fault> {
-    let mut select = db.prepare_cached(&format!(
-        "SELECT {ATTEMPT}, {TASK} FROM tasks t JOIN launches l ON l.num = t.num WHERE t.num = ?1"
-    ))?;
-    let mut found = select.query(params![num])?;
-    let Some(row) = found.next()? else {
-        return Err(Fault::Damaged(format!("row {num} has no launch")));
-    };
-    let (num, mut task) = rows::task(row)?;
-    complete(db, num, &mut task)?;
-    Ok(task)
+/// Several, in the order asked.
+pub(super) fn tasks(db: &Connection, tasks: &[TaskId]) -> Result<Vec<Option<TaskRecord>>, Fault> {
+    let mut records = Records::of(db)?;
+    tasks.iter().map(|task| records.by_id(*task)).collect()
 }
 
-/// Adds the children and the earlier attempts.
-fn complete(db: &Connection, num: i64, task: &mut TaskRecord) -> Result<(), Fault> {
-    let mut children = db.prepare_cached("SELECT id FROM tasks WHERE parent = ?1 ORDER BY num")?;
-    let mut found = children.query(params![id(task.id)])?;
-    while let Some(row) = found.next()? {
-        task.children.push(rows::task_id(row.get(0)?));
+/// The statements that make up a record, looked up once per question.
+struct Records<'db> {
+    number: CachedStatement<'db>,
+    task: CachedStatement<'db>,
+    children: CachedStatement<'db>,
+    earlier: CachedStatement<'db>,
+}
+
+impl<'db> Records<'db> {
+    fn of(db: &'db Connection) -> Result<Self, Fault> {
+        Ok(Self {
+            number: db.prepare_cached("SELECT num FROM tasks WHERE id = ?1")?,
+            task: db.prepare_cached(&format!(
+                "SELECT {ATTEMPT}, {TASK} FROM tasks t JOIN launches l ON l.num = t.num
+                 WHERE t.num = ?1"
+            ))?,
+            children: db.prepare_cached("SELECT id FROM tasks WHERE parent = ?1 ORDER BY num")?,
+            earlier: db.prepare_cached(&format!(
+                "SELECT {ATTEMPT} FROM attempts WHERE num = ?1 ORDER BY attempt"
+            ))?,
+        })
     }
-    if task.current().number == 1 {
-        return Ok(());
+
+    fn by_id(&mut self, task: TaskId) -> Result<Option<TaskRecord>, Fault> {
+        let num = self.number.query_row(params![id(task)], |row| row.get(0)).optional()?;
+        num.map(|num| self.by_number(num)).transpose()
     }
-    let mut earlier = db.prepare_cached(&format!(
-        "SELECT {ATTEMPT} FROM attempts WHERE num = ?1 ORDER BY attempt"
-    ))?;
-    let mut found = earlier.query(params![num])?;
-    let current = task.attempts.split_off(0);
-    while let Some(row) = found.next()? {
-        task.attempts.push(rows::attempt(&mut Columns::of(row))?);
+
+    /// The task of a row, which is there.
+    fn by_number(&mut self, num: i64) -> Result<TaskRecord, Fault> {
+        let mut found = self.task.query(params![num])?;
+        let Some(row) = found.next()? else {
+            return Err(Fault::Damaged(format!("row {num} has no launch")));
+        };
+        let (num, mut task) = rows::task(row)?;
+        drop(found);
+        let mut found = self.children.query(params![id(task.id)])?;
+        task.children = ids_of(&mut found)?;
+        if task.current().number > 1 {
+            let mut earlier = Vec::new();
+            let mut found = self.earlier.query(params![num])?;
+            while let Some(row) = found.next()? {
+                earlier.push(rows::attempt(&mut Columns::of(row))?);
+            }
+            task.attempts.splice(0..0, earlier);
+        }
+        Ok(task)
     }
-    task.attempts.extend(current);
-    Ok(())
 }
 
 /// The state of one task.
@@ -103,9 +119,10 @@ pub(super) fn list(
     let (sql, values) = newest_sql(filter, limit);
     let mut select = db.prepare(&sql)?;
     let mut found = select.query(params_from_iter(values))?;
+    let mut records = Records::of(db)?;
     let mut tasks = Vec::new();
     while let Some(row) = found.next()? {
-        tasks.push(record(db, row.get(0)?)?);
+        tasks.push(records.by_number(row.get(0)?)?);
     }
     Ok(tasks)
 }
@@ -134,11 +151,10 @@ pub(super) fn ids(
 
 /// How many tasks that match are in each state.
 pub(super) fn summary(db: &Connection, filter: &Filter) -> Result<StateCounts, Fault> {
-    let Query { conditions, values, states, .. } = Query::of(filter);
-    let conditions = match states.as_slice() {
-        [] => conditions,
-        states => [conditions, vec![states_condition(states)]].concat(),
-    };
+    let Query { mut conditions, values, states, indexed, by_states: _ } = Query::of(filter);
+    if !states.is_empty() {
+        conditions.push(states_condition(&states, if indexed { "+" } else { "" }));
+    }
     let mut select = db.prepare(&format!(
         "SELECT t.state, count(*) FROM tasks t {} GROUP BY t.state",
         where_all(&conditions)
@@ -232,7 +248,10 @@ struct Query {
     values: Vec<Value>,
     /// Not among the conditions yet.
     states: Vec<State>,
+    /// A condition uses an index already.
     indexed: bool,
+    /// The states are to use theirs, unless a condition did before.
+    by_states: bool,
 }
 
 impl Query {
@@ -243,12 +262,15 @@ impl Query {
             values: Vec::new(),
             states: states.clone(),
             indexed: false,
+            by_states: false,
         };
         query.states.sort_unstable();
         query.states.dedup();
         query.equal("parent", parent.map(|p| Value::Integer(id(p))));
         query.equal("name", name.clone().map(Value::Text));
         query.equal("grp", group.as_ref().map(|g| Value::Text(g.to_string())));
+        // Unfinished tasks are fewer than those of a session that has a long past.
+        query.by_states = !states.is_empty() && states.iter().all(|s| !s.is_terminal());
         query.equal("session", session.as_ref().map(|s| Value::Text(s.to_string())));
         if let Some(lane) = lane {
             query.add("+t.lane = ?", [Value::Text(lane.to_string())]);
@@ -272,9 +294,9 @@ impl Query {
 
     fn equal(&mut self, column: &str, value: Option<Value>) {
         if let Some(value) = value {
-            let hidden = if self.indexed { "+" } else { "" };
-            self.add(&format!("{hidden}t.{column} = ?"), [value]);
-            self.indexed = true;
+            let hidden = self.indexed || self.by_states;
+            self.add(&format!("{}t.{column} = ?", if hidden { "+" } else { "" }), [value]);
+            self.indexed |= !hidden;
         }
     }
 
@@ -283,7 +305,7 @@ impl Query {
     /// By states alone, each state's newest are taken from its index and then merged: neither a rare
     /// nor a frequent state makes it read the whole table.
     fn newest(self, columns: &str, limit: usize) -> (String, Vec<Value>) {
-        let Self { mut conditions, values, states, indexed } = self;
+        let Self { mut conditions, values, states, indexed, by_states: _ } = self;
         let limit = count(limit);
         let one = |conditions: &[String]| {
             format!(
@@ -295,7 +317,7 @@ impl Query {
             return (one(&conditions), values);
         }
         if indexed {
-            conditions.push(states_condition(&states));
+            conditions.push(states_condition(&states, "+"));
             return (one(&conditions), values);
         }
         let parts: Vec<String> = states
@@ -311,9 +333,9 @@ impl Query {
     }
 }
 
-fn states_condition(states: &[State]) -> String {
+fn states_condition(states: &[State], hidden: &str) -> String {
     let numbers: Vec<String> = states.iter().map(|s| to_number(*s).to_string()).collect();
-    format!("+t.state IN ({})", numbers.join(", "))
+    format!("{hidden}t.state IN ({})", numbers.join(", "))
 }
 
 fn where_all(conditions: &[String]) -> String {

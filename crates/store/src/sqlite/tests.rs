@@ -113,7 +113,11 @@ fn no_list_reads_all_tasks_or_sorts_them() {
         (any(), "SCAN t"),
         (Filter { states: vec![State::Running, State::Failed], ..any() }, "tasks_state"),
         (Filter { session: session.clone(), ..any() }, "tasks_session"),
-        (Filter { states: vec![State::Failed], session, ..any() }, "tasks_session"),
+        (
+            Filter { states: vec![State::Failed], session: session.clone(), ..any() },
+            "tasks_session",
+        ),
+        (Filter { states: vec![State::Running], session, ..any() }, "tasks_state"),
         (Filter { group: Some(GroupName::new("g")), labels: label, ..any() }, "tasks_group"),
         (Filter { name: Some("n".into()), ..any() }, "tasks_name"),
         (
@@ -145,4 +149,17 @@ fn loading_and_counting_read_indexes_alone() {
     assert!(!loading.contains("SCAN t\n") && !loading.contains("SCAN l"), "{loading}");
     let counting = plan(&db, "SELECT t.state, count(*) FROM tasks t GROUP BY t.state", Vec::new());
     assert!(counting.contains("COVERING INDEX tasks_state"), "{counting}");
+}
+
+#[test]
+fn a_commit_is_synced_before_and_after_a_reopening() {
+    let (_directory, path) = store();
+    let mut store = SqliteStore::open(&path, &here()).unwrap();
+    for _ in 0..2 {
+        let get = |pragma| store.db.pragma_query_value(None, pragma, |r| r.get::<_, String>(0));
+        assert_eq!(get("journal_mode").unwrap(), "wal");
+        let full = store.db.pragma_query_value(None, "synchronous", |r| r.get::<_, i64>(0));
+        assert_eq!(full.unwrap(), 2, "2 is FULL");
+        store.reopen().unwrap();
+    }
 }
