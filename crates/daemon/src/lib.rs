@@ -10,10 +10,19 @@
 //! Owns: the loop ([`engine`]), the HTTP server, what both say to each other ([`letters`]), and how
 //! a daemon is started and found. Decides nothing about tasks: the core does.
 
+pub mod daemon_log;
 pub mod engine;
+pub mod find;
+pub mod front;
+pub mod growth;
+pub mod http;
 pub mod launch;
 pub mod letters;
+pub mod output;
+pub mod prepare;
+pub mod readiness;
 pub mod retention;
 pub mod run;
 pub mod settings;
 mod signals;
+pub mod view;

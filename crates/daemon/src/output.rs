@@ -89,6 +89,14 @@ impl PageRequest {
     }
 }
 
+impl PageRequest {
+    /// The cursor asked for.
+    #[must_use]
+    pub const fn since(&self) -> Option<u64> {
+        self.since
+    }
+}
+
 /// A regular expression of a caller.
 ///
 /// # Errors
@@ -213,18 +221,6 @@ impl Pager {
         let mut buffer = Vec::new();
         while !self.step(&mut buffer)? {}
         Ok(())
-    }
-
-    /// Whether there is nothing on the page, and nothing was passed over either.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.page.is_empty() && self.gaps.is_empty()
-    }
-
-    /// Where the next page starts.
-    #[must_use]
-    pub const fn next_cursor(&self) -> u64 {
-        self.next
     }
 
     /// The answer.

@@ -36,6 +36,8 @@ pub struct RunOptions {
     pub environment: Environment,
     /// Told once when clients can be served, or why not.
     pub readiness: Readiness,
+    /// Started by a client or a supervisor, not by hand or by systemd: what it inherited is shed.
+    pub on_demand: bool,
 }
 
 /// How a daemon ended.
@@ -52,9 +54,9 @@ pub enum Ran {
 /// # Errors
 /// Whatever keeps it from starting or going on, with hints and an exit code.
 pub fn run(options: RunOptions) -> Result<Ran, ApiError> {
-    let RunOptions { paths, environment, readiness } = options;
+    let RunOptions { paths, environment, readiness, on_demand } = options;
     let mut readiness = Some(readiness);
-    let served = serve(paths, environment, &mut readiness);
+    let served = serve(paths, environment, &mut readiness, on_demand);
     if let Err(error) = &served {
         tracing::error!(%error, "the daemon ends");
         if let Some(readiness) = readiness {
@@ -74,7 +76,11 @@ fn serve(
     paths: HomePaths,
     environment: Environment,
     readiness: &mut Option<Readiness>,
+    on_demand: bool,
 ) -> Result<Ran, ApiError> {
+    if on_demand {
+        meanwhile_host::settle::settle();
+    }
     // First of all: later the file may have been replaced by an upgrade.
     let executable = Executable::own().map_err(|e| cannot("open our own executable", &e))?;
     let home = Home::open_or_create(paths.clone())
@@ -94,6 +100,7 @@ fn serve(
     })?;
     let logs = home.logs().map_err(|e| ApiError::new(ErrorCode::Store, e.to_string()))?;
     crate::daemon_log::init(logs, settings.log_level);
+    log_panics();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
@@ -157,6 +164,15 @@ fn serve(
         Ending::Store(error) => Err(store_error(&error)),
         Ending::System(what, error) => Err(cannot(what, &error)),
     }
+}
+
+/// Standard error of a daemon is /dev/null: what goes wrong for good is written to the log.
+fn log_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        tracing::error!(panic = %info, "a bug ends the daemon");
+        usual(info);
+    }));
 }
 
 fn open_store(paths: &HomePaths, machine: &Machine) -> Result<SqliteStore, ApiError> {

@@ -15,7 +15,7 @@ use meanwhile_core::limits;
 use meanwhile_core::spec::EnvProfile;
 use meanwhile_core::{LaneName, policy};
 
-pub use file::{Edited, load, set, unset};
+pub use file::{Edited, load, set, unset, written_keys};
 pub use keys::{Entry, KEYS, Key, SettingsError};
 
 /// Everything that can be set, as it is in force.

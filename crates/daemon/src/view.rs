@@ -22,7 +22,7 @@ use meanwhile_store::{AttemptRecord, TaskRecord};
 use meanwhile_supervisor::log::{LogView, Stream};
 
 pub use cause::{cause, signal_name};
-pub use waiting::{lane_setting, waiting_for};
+pub use waiting::{lane_object, lane_setting, waiting_for};
 
 /// How many children of a task are named in it; the rest is found by `list`.
 const CHILDREN_SHOWN: usize = 1_000;
@@ -287,4 +287,4 @@ fn leaked_process(recorded: &str) -> Option<LeakedProcess> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use meanwhile_api::ApiError;
+use meanwhile_api::{ApiError, ErrorCode};
 use meanwhile_core::input::{NewTask, Wait, WaitTarget};
 use meanwhile_core::{Actor, Input, Now, Refusal, RequestId, State, TaskId, Turn, WaitId};
 
@@ -113,6 +113,10 @@ impl Engine {
     }
 
     fn submit(&mut self, now: Now, tasks: Vec<PreparedTask>, turn: &mut Turn) -> Answer {
+        if self.stopping.is_some() {
+            // The client asks the next daemon.
+            return Err(ApiError::new(ErrorCode::Stopping, "daemon is stopping"));
+        }
         self.check_disk();
         let (known, tasks) = self.known_keys(tasks, turn)?;
         let mut ids = Vec::with_capacity(known.len());
@@ -253,7 +257,7 @@ impl Engine {
         };
         if let Some(hash) = env {
             self.starter.replace_env(&self.home, task, &hash).map_err(|e| {
-                ApiError::new(meanwhile_api::ErrorCode::Store, format!("keep the environment: {e}"))
+                ApiError::new(ErrorCode::Store, format!("keep the environment: {e}"))
             })?;
         }
         self.core

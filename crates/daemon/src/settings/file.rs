@@ -38,6 +38,18 @@ pub fn load(path: &Path) -> Result<Settings, SettingsError> {
     Settings::parse(&read(path)?)
 }
 
+/// The names of the keys that the file sets.
+///
+/// # Errors
+/// When the file cannot be read or is not TOML.
+pub fn written_keys(path: &Path) -> Result<Vec<String>, SettingsError> {
+    let document: DocumentMut =
+        read(path)?.parse().map_err(|error| SettingsError::syntax(&error))?;
+    let mut names = Vec::new();
+    super::keys::names_in(document.as_table(), &mut Vec::new(), &mut names);
+    Ok(names)
+}
+
 /// Sets one key in the file.
 ///
 /// # Errors

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use meanwhile_api::{Size, Span};
 use meanwhile_core::LaneName;
-use meanwhile_core::config::Config;
 use meanwhile_core::spec::EnvProfile;
 use serde_json::{Value as Json, json};
 use toml_edit::{Item, TableLike, Value};
@@ -218,7 +217,7 @@ impl Key {
     pub fn name(&self) -> String {
         match self {
             Self::Plain(entry) => entry.name.to_owned(),
-            Self::Lane(lane) => Config::lane_setting(lane),
+            Self::Lane(lane) => crate::view::lane_setting(lane),
         }
     }
 
@@ -228,6 +227,17 @@ impl Key {
         match self {
             Self::Plain(entry) => entry.about,
             Self::Lane(_) => "tasks at once in this lane; 0 is unlimited",
+        }
+    }
+
+    /// Whether a change of it takes effect at the next start of the daemon.
+    #[must_use]
+    pub fn needs_restart(&self) -> bool {
+        match self {
+            Self::Lane(_) => false,
+            Self::Plain(entry) => {
+                ["isolation.cgroup", "store.network", "daemon.log_level"].contains(&entry.name)
+            }
         }
     }
 
@@ -329,6 +339,23 @@ pub(super) fn read_table(
         above.pop();
     }
     Ok(())
+}
+
+/// The names of the keys that a table of the file sets.
+pub(super) fn names_in(table: &dyn TableLike, above: &mut Vec<String>, names: &mut Vec<String>) {
+    for (name, item) in table.iter() {
+        above.push(name.to_owned());
+        match item {
+            Item::Table(inner) => names_in(inner, above, names),
+            Item::Value(Value::InlineTable(inner)) => names_in(inner, above, names),
+            Item::Value(_) => {
+                let parts: Vec<&str> = above.iter().map(String::as_str).collect();
+                names.extend(Key::from_parts(&parts).ok().map(|key| key.name()));
+            }
+            Item::None | Item::ArrayOfTables(_) => {}
+        }
+        above.pop();
+    }
 }
 
 /// A lane's name: one line, printable, not too long.

@@ -1,7 +1,9 @@
 //! Why a queued task does not run yet, and what changes it.
 
+use meanwhile_api::lanes::{Lane, Paused};
+use meanwhile_api::limits::LANE_WAITING_MAX;
 use meanwhile_api::task::WaitingFor;
-use meanwhile_core::machine::Why;
+use meanwhile_core::machine::{LaneView, Why};
 use meanwhile_core::{LaneName, TaskId};
 
 use super::{time, wire_id};
@@ -44,6 +46,23 @@ pub fn waiting_for(why: &Why) -> WaitingFor {
             ..plain(format!("{limit} of {limit} starts are in flight"))
         },
         Why::Held { reason } => plain(format!("nothing starts: {reason}")),
+    }
+}
+
+/// The lane object. `held`: why nothing starts in any lane.
+#[must_use]
+pub fn lane_object(view: &LaneView, held: Option<&str>) -> Lane {
+    let LaneView { lane, limit, holders, lent: _, queued, blocked } = view;
+    let count = |tasks: usize| u32::try_from(tasks).unwrap_or(u32::MAX);
+    Lane {
+        name: lane.to_string(),
+        limit: *limit,
+        setting: lane_setting(lane),
+        running: count(holders.len()),
+        queued: count(queued.len()).saturating_add(*blocked),
+        holders: holders.iter().copied().map(wire_id).collect(),
+        waiting: queued.iter().take(LANE_WAITING_MAX).copied().map(wire_id).collect(),
+        paused: held.map(|reason| Paused { until: None, reason: reason.to_owned() }),
     }
 }
 

@@ -1,0 +1,108 @@
+//! What the program's hidden entries need of this crate, in one place: paths, running, starting,
+//! installing.
+//!
+//! Owns nothing; it keeps the command line from depending on the rooms below.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use meanwhile_api::{ApiError, ErrorCode};
+use meanwhile_host::daemon_start::Readiness;
+use meanwhile_host::environment::Environment;
+use meanwhile_host::home::{HomeInputs, HomePaths};
+use meanwhile_host::systemd_unit;
+
+use crate::run::{Ran, RunOptions};
+
+/// What a process was started with, as far as it says where its home is.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// `--home`.
+    pub flag: Option<OsString>,
+    /// The process's environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The current directory.
+    pub cwd: PathBuf,
+}
+
+impl Surroundings {
+    /// Where the home is.
+    ///
+    /// # Errors
+    /// When no home is named and `HOME` does not say one.
+    pub fn paths(&self) -> Result<HomePaths, ApiError> {
+        let inputs = HomeInputs {
+            flag: self.flag.as_deref(),
+            meanwhile_home: self.variable("MEANWHILE_HOME"),
+            home: self.variable("HOME"),
+            xdg_state_home: self.variable("XDG_STATE_HOME"),
+            xdg_config_home: self.variable("XDG_CONFIG_HOME"),
+            xdg_runtime_dir: self.variable("XDG_RUNTIME_DIR"),
+            cwd: &self.cwd,
+        };
+        HomePaths::resolve(&inputs)
+            .map_err(|e| ApiError::new(ErrorCode::Store, e.to_string()).hint(e.hint()))
+    }
+
+    fn variable(&self, name: &str) -> Option<&OsStr> {
+        let found = self.environment.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_os_str()).filter(|value| !value.is_empty())
+    }
+
+    fn environment(&self) -> Environment {
+        use std::os::unix::ffi::OsStrExt;
+        let mut environment = Environment::new();
+        for (name, value) in &self.environment {
+            environment.set(name.as_bytes(), value.as_bytes());
+        }
+        environment
+    }
+}
+
+/// Runs the daemon here until it is asked to stop. `ready_fd`: where whoever started it listens.
+///
+/// # Errors
+/// Whatever keeps it from starting or going on.
+pub fn run_daemon(surroundings: &Surroundings, ready_fd: Option<i32>) -> Result<Ran, ApiError> {
+    let readiness = match ready_fd {
+        None => Readiness::nobody(),
+        Some(fd) => Readiness::inherited(fd)
+            .map_err(|e| ApiError::new(ErrorCode::Usage, format!("use descriptor {fd}: {e}")))?,
+    };
+    let (paths, environment) = (surroundings.paths()?, surroundings.environment());
+    crate::run::run(RunOptions { paths, environment, readiness, on_demand: ready_fd.is_some() })
+}
+
+/// Starts the daemon unless it runs, and returns when it listens.
+///
+/// # Errors
+/// Why there is none.
+pub fn start_daemon(surroundings: &Surroundings) -> Result<(), ApiError> {
+    crate::launch::ensure(surroundings.paths()?, &surroundings.environment())
+}
+
+/// Writes the systemd user unit; where it is, and what to type next.
+///
+/// # Errors
+/// When there is no place for it or it cannot be written.
+pub fn install_daemon(
+    surroundings: &Surroundings,
+    program: &Path,
+) -> Result<(PathBuf, Vec<String>), ApiError> {
+    let failed = |text: String| ApiError::new(ErrorCode::Internal, text);
+    let path = systemd_unit::unit_path(
+        surroundings.variable("HOME"),
+        surroundings.variable("XDG_CONFIG_HOME"),
+    )
+    .ok_or_else(|| failed("find a place for the unit: HOME is not set".into()))?;
+    let paths = surroundings.paths()?;
+    let home = paths.explicit.then_some(paths.state.as_path());
+    let text = systemd_unit::unit_text(program, home);
+    let write = || {
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+        std::fs::write(&path, text)
+    };
+    write().map_err(|e| failed(format!("write {}: {e}", path.display())))?;
+    let user = surroundings.variable("USER").and_then(OsStr::to_str);
+    Ok((path, systemd_unit::next_commands(user)))
+}

@@ -1,0 +1,198 @@
+//! What every request may use.
+//!
+//! Owns the reader's connection (one, reopened after an error) and what is known of the home and the
+//! machine. Nothing here is about a single request.
+
+use std::io;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+use meanwhile_api::ApiError;
+use meanwhile_api::task::{Held, Task};
+use meanwhile_core::machine::TaskView;
+use meanwhile_core::{State, TaskId, Wall};
+use meanwhile_host::cgroup::Subtree;
+use meanwhile_host::clock;
+use meanwhile_host::env_store::EnvStore;
+use meanwhile_host::home::Home;
+use meanwhile_host::machine::Machine;
+use meanwhile_store::{Reader, SqliteReader, StoreError, TaskRecord};
+use tokio::sync::{Semaphore, watch};
+
+use crate::engine::refusals::store_error;
+use crate::growth::Growth;
+use crate::letters::{Ask, Postbox, Reply};
+use crate::readiness::Checks;
+use crate::settings::Settings;
+use crate::view::{LimitsHeld, Viewer};
+
+/// Large request bodies held in memory at once; the others wait for their turn.
+const LARGE_BODIES: usize = 2;
+
+/// What the server is made from.
+#[derive(Debug)]
+pub struct ContextInputs {
+    /// The way to the loop.
+    pub postbox: Postbox,
+    /// Where everything is.
+    pub home: Arc<Home>,
+    /// The settings in force; replaced by `config set`.
+    pub settings: Arc<RwLock<Arc<Settings>>>,
+    /// How far the event log is committed.
+    pub committed: watch::Receiver<u64>,
+    /// Where tasks get a cgroup of their own, if anywhere.
+    pub cgroups: Option<Subtree>,
+    /// Why there is none.
+    pub no_cgroup: Option<String>,
+    /// Which machine this is.
+    pub machine: Machine,
+    /// Held for reading while a captured environment is on its way into a submission.
+    pub env_gate: Arc<tokio::sync::RwLock<()>>,
+}
+
+/// What every request may use.
+#[derive(Debug)]
+pub struct Context {
+    pub(super) postbox: Postbox,
+    pub(super) home: Arc<Home>,
+    pub(super) home_hash: String,
+    settings: Arc<RwLock<Arc<Settings>>>,
+    pub(super) committed: watch::Receiver<u64>,
+    pub(super) cgroups: Option<Subtree>,
+    pub(super) no_cgroup: Option<String>,
+    pub(super) machine: Machine,
+    pub(super) env_gate: Arc<tokio::sync::RwLock<()>>,
+    pub(super) envs: EnvStore,
+    pub(super) growth: Arc<Growth>,
+    pub(super) waiters: AtomicU32,
+    pub(super) large_bodies: Semaphore,
+    pub(super) started_at: Wall,
+    pub(super) started: Instant,
+    pub(super) own_uid: u32,
+    reader: Mutex<Option<SqliteReader>>,
+}
+
+impl Context {
+    /// On the server's runtime.
+    pub(super) fn new(inputs: ContextInputs) -> io::Result<Arc<Self>> {
+        let ContextInputs {
+            postbox,
+            home,
+            settings,
+            committed,
+            cgroups,
+            no_cgroup,
+            machine,
+            env_gate,
+        } = inputs;
+        let own_uid = rustix::process::geteuid().as_raw();
+        let envs = home.env().map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(Arc::new(Self {
+            postbox,
+            home_hash: home.paths.hash(own_uid),
+            home,
+            settings,
+            committed,
+            cgroups,
+            no_cgroup,
+            machine,
+            env_gate,
+            envs: EnvStore::new(envs),
+            growth: Growth::start(),
+            waiters: AtomicU32::new(0),
+            large_bodies: Semaphore::new(LARGE_BODIES),
+            started_at: clock::now().wall,
+            started: Instant::now(),
+            own_uid,
+            reader: Mutex::new(None),
+        }))
+    }
+
+    pub(super) fn checks(&self, runtime: &tokio::runtime::Handle) -> Checks {
+        Checks {
+            runtime: runtime.clone(),
+            postbox: self.postbox.clone(),
+            home: Arc::clone(&self.home),
+            growth: Arc::clone(&self.growth),
+        }
+    }
+
+    /// The settings in force.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn replace_settings(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// Reads the store. Short: everybody else waits meanwhile.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&mut SqliteReader) -> Result<T, StoreError>,
+    ) -> Result<T, ApiError> {
+        self.try_read(|reader| Ok(read(reader)))?.map_err(|error| store_error(&error))
+    }
+
+    /// Reads the store by a function that may refuse for reasons of its own.
+    pub(super) fn try_read<T>(
+        &self,
+        read: impl FnOnce(&mut SqliteReader) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let mut slot = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reader = match slot.take() {
+            Some(reader) => reader,
+            None => SqliteReader::open(&self.home.paths.database())
+                .map_err(|error| store_error(&error))?,
+        };
+        let result = read(&mut reader);
+        // After an error of the store the connection is not to be trusted.
+        let broken = result.as_ref().err().is_some_and(|error: &ApiError| {
+            matches!(error.code, meanwhile_api::ErrorCode::Store)
+        });
+        if !broken {
+            *slot = Some(reader);
+        }
+        result
+    }
+
+    /// How limits are held here.
+    pub(super) fn limits_held(&self) -> LimitsHeld {
+        let held = |enforced: bool| if enforced { Held::Enforced } else { Held::Sampled };
+        let controllers = self.cgroups.as_ref().map(|c| c.controllers).unwrap_or_default();
+        LimitsHeld { memory: held(controllers.memory), pids: held(controllers.pids) }
+    }
+
+    /// Task objects of records, with the scheduler's view of the unfinished ones.
+    pub(super) async fn show(&self, records: &[TaskRecord]) -> Result<Vec<Task>, ApiError> {
+        // Only a queued task has something to say that its record does not hold.
+        let queued: Vec<TaskId> =
+            records.iter().filter(|r| r.state == State::Queued).map(|r| r.id).collect();
+        let views: Vec<Option<TaskView>> = if queued.is_empty() {
+            Vec::new()
+        } else {
+            match self.postbox.ask(Ask::Views(queued), None).await? {
+                Reply::Views(views) => views,
+                other => unreachable!("views are answered by views, not by {other:?}"),
+            }
+        };
+        let viewer =
+            Viewer { home: &self.home, held: self.limits_held(), now: clock::now().wall };
+        let mut views = views.into_iter();
+        Ok(records
+            .iter()
+            .map(|record| {
+                let view = (record.state == State::Queued).then(|| views.next().flatten()).flatten();
+                viewer.task(record, view.as_ref())
+            })
+            .collect())
+    }
+
+    /// Task objects of tasks that were just resolved; ones forgotten meanwhile are left out.
+    pub(super) async fn show_ids(&self, ids: &[TaskId]) -> Result<Vec<Task>, ApiError> {
+        let records = self.read(|reader| reader.tasks(ids))?;
+        let records: Vec<TaskRecord> = records.into_iter().flatten().collect();
+        self.show(&records).await
+    }
+}

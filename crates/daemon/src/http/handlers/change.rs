@@ -1,0 +1,97 @@
+//! `cancel`, `retry`, `complete`, `extend`.
+
+use meanwhile_api::change::{
+    CancelReply, CancelRequest, CompleteRequest, ExtendRequest, RetryRequest,
+};
+use meanwhile_api::{ApiError, ErrorCode};
+use meanwhile_core::TaskId;
+use meanwhile_core::input::Until;
+
+use super::wait::selected;
+use super::{Answered, find_task, one};
+use crate::http::context::Context;
+use crate::http::exchange::{Asked, json};
+use crate::letters::{Ask, Change, Reply, WaitFor};
+use crate::prepare::captured;
+use crate::view::wire_id;
+
+/// The longest message of `complete`.
+const MESSAGE_BYTES: usize = 4 << 10;
+
+pub(super) async fn cancel(context: &Context, asked: &Asked, request: CancelRequest) -> Answered {
+    let CancelRequest { select, wait, cascade } = request;
+    let targets = context.try_read(|reader| selected(reader, &asked.caller, &select))?;
+    if targets.is_empty() {
+        return json(&CancelReply { tasks: Vec::new(), already_ended: Vec::new() });
+    }
+    let by = asked.caller.actor();
+    let ask = Ask::Cancel { targets, by, cascade };
+    let changes = changed(context.postbox.ask(ask, asked.request.clone()).await?);
+    if wait {
+        let acted: Vec<TaskId> = changes.iter().filter(|c| c.acted).map(|c| c.task).collect();
+        until_done(context, acted).await?;
+    }
+    let ids: Vec<TaskId> = changes.iter().map(|change| change.task).collect();
+    json(&CancelReply {
+        tasks: context.show_ids(&ids).await?,
+        already_ended: changes.iter().filter(|c| !c.acted).map(|c| wire_id(c.task)).collect(),
+    })
+}
+
+pub(super) async fn retry(context: &Context, asked: &Asked, request: RetryRequest) -> Answered {
+    let task = find_task(context, &asked.caller, &asked.id)?.id;
+    // Nobody deletes the environment between its writing and the answer.
+    let _gate = context.env_gate.read().await;
+    let env = captured::keep(&context.envs, &captured::read(&request.caller)?)?;
+    let ask = Ask::Retry { task, by: asked.caller.actor(), env: Some(env) };
+    context.postbox.ask(ask, asked.request.clone()).await?;
+    one(context, task).await
+}
+
+pub(super) async fn complete(
+    context: &Context,
+    asked: &Asked,
+    request: CompleteRequest,
+) -> Answered {
+    let CompleteRequest { failed, message } = request;
+    let message = message.unwrap_or_default();
+    if message.len() > MESSAGE_BYTES {
+        return Err(ApiError::new(ErrorCode::Usage, "message has more than 4096 bytes")
+            .hint("say it shorter"));
+    }
+    let task = find_task(context, &asked.caller, &asked.id)?.id;
+    let ask = Ask::Complete { task, by: asked.caller.actor(), failed, message };
+    context.postbox.ask(ask, asked.request.clone()).await?;
+    until_done(context, vec![task]).await?;
+    one(context, task).await
+}
+
+pub(super) async fn extend(context: &Context, asked: &Asked, request: ExtendRequest) -> Answered {
+    let ExtendRequest { by: more } = request;
+    if more.is_zero() {
+        return Err(ApiError::new(ErrorCode::Usage, "an extension of 0 is none")
+            .hint("for example: meanwhile extend ID 10m"));
+    }
+    let task = find_task(context, &asked.caller, &asked.id)?.id;
+    let ask = Ask::Extend { task, by: asked.caller.actor(), more: more.into() };
+    context.postbox.ask(ask, asked.request.clone()).await?;
+    one(context, task).await
+}
+
+/// Until these are in their final state and nothing of them is alive. Not a wait of the calling task:
+/// it may be among them.
+async fn until_done(context: &Context, targets: Vec<TaskId>) -> Result<(), ApiError> {
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let wait =
+        WaitFor { inside: None, targets, any: false, until: Until::Done, timeout: None };
+    context.postbox.wait(wait).await.map(|_over| ())
+}
+
+pub(super) fn changed(reply: Reply) -> Vec<Change> {
+    match reply {
+        Reply::Changed(changes) => changes,
+        other => unreachable!("a change is answered by changes, not by {other:?}"),
+    }
+}

@@ -1,0 +1,167 @@
+//! `prune`, `clean`, `doctor`.
+
+use meanwhile_api::ApiError;
+use meanwhile_api::upkeep::{
+    Check, CleanReply, CleanRequest, DoctorReply, Health, PruneReply, Pruned,
+};
+use meanwhile_core::{State, TaskId};
+use meanwhile_host::clock;
+use meanwhile_host::machine::{FileSystem, file_system, free_bytes};
+use meanwhile_store::{Filter, Reader};
+
+use super::Answered;
+use super::change::changed;
+use super::daemon::loop_status;
+use crate::http::context::Context;
+use crate::http::exchange::{Asked, json};
+use crate::letters::{Ask, LoopStatus};
+use crate::retention;
+use crate::view::wire_id;
+
+/// Records looked at, and tasks forgotten, at once.
+const PAGE: usize = 500;
+/// Less free space than this is worth a warning: four logs of the default size.
+const LOW_SPACE: u64 = 256 << 20;
+
+pub(super) async fn prune(context: &Context, asked: &Asked) -> Answered {
+    asked.caller.must_be_person("pruning")?;
+    let changes = changed(context.postbox.ask(Ask::Prune, asked.request.clone()).await?);
+    let done = changes.iter().map(|change| Pruned {
+        task: Some(wire_id(change.task)),
+        text: match change.before {
+            State::Queued => format!("cancelled {}: queued for too long", change.task),
+            _ => format!("settled {}: its supervisor was gone", change.task),
+        },
+    });
+    json(&PruneReply { done: done.collect() })
+}
+
+pub(super) async fn clean(context: &Context, asked: &Asked, request: CleanRequest) -> Answered {
+    let ended = State::ALL.into_iter().filter(|state| state.is_terminal()).collect();
+    let filter =
+        Filter { states: ended, session: asked.caller.only_session(), ..Filter::default() };
+    let all = context.read(|reader| reader.ids(&filter, meanwhile_store::limits::LIST))?;
+    let all: Vec<TaskId> = all.into_iter().map(|(id, _)| id).collect();
+    let mut cleaned = CleanReply::default();
+    for page in all.chunks(PAGE) {
+        let old = old_enough(context, page, &request)?;
+        // Counted before: afterwards nothing is left to count.
+        let sizes: Vec<(TaskId, u64)> =
+            old.iter().map(|id| (*id, retention::bytes_of(&context.home, *id))).collect();
+        let forgotten = changed(context.postbox.ask(Ask::Forget { tasks: old }, None).await?);
+        for change in forgotten.iter().filter(|change| change.acted) {
+            cleaned.tasks += 1;
+            let size = sizes.iter().find(|(id, _)| *id == change.task);
+            cleaned.bytes += size.map_or(0, |(_, bytes)| *bytes);
+        }
+    }
+    json(&cleaned)
+}
+
+fn old_enough(
+    context: &Context,
+    page: &[TaskId],
+    request: &CleanRequest,
+) -> Result<Vec<TaskId>, ApiError> {
+    let Some(age) = request.older_than else { return Ok(page.to_vec()) };
+    let now = clock::now().wall;
+    let records = context.read(|reader| reader.tasks(page))?;
+    let old = records.into_iter().flatten().filter(|record| {
+        record.current().ended_at.is_none_or(|ended| now.since(ended) >= age.as_duration())
+    });
+    Ok(old.map(|record| record.id).collect())
+}
+
+pub(super) async fn doctor(context: &Context) -> Answered {
+    let status = loop_status(context).await?;
+    let mut checks = vec![store(context), log_of_writes(&status), starts(&status), isolation(context)];
+    checks.extend(disk(context));
+    json(&DoctorReply { checks })
+}
+
+fn check(name: &str, health: Health, text: impl Into<String>, hint: &[&str]) -> Check {
+    let hint = hint.iter().map(|line| (*line).to_owned()).collect();
+    Check { name: name.into(), health, text: text.into(), hint }
+}
+
+fn store(context: &Context) -> Check {
+    match context.read(|reader| reader.integrity()) {
+        Ok(problems) if problems.is_empty() => {
+            check("store.integrity", Health::Ok, "the store is sound", &[])
+        }
+        Ok(problems) => check(
+            "store.integrity",
+            Health::Failed,
+            problems.join("; "),
+            &["keep a copy of the database before anything else"],
+        ),
+        Err(error) => Check {
+            name: "store.integrity".into(),
+            health: Health::Failed,
+            text: error.message,
+            hint: error.hint,
+        },
+    }
+}
+
+fn log_of_writes(status: &LoopStatus) -> Check {
+    let mib = status.wal_bytes >> 20;
+    if status.wal_bytes > meanwhile_store::limits::WAL_TOO_LONG {
+        let text = format!("the log of writes has {mib} MiB: some reader holds a transaction open");
+        return check("store.wal", Health::Warning, text, &["fuser on the -wal file names it"]);
+    }
+    check("store.wal", Health::Ok, format!("the log of writes has {mib} MiB"), &[])
+}
+
+fn starts(status: &LoopStatus) -> Check {
+    match &status.held {
+        None => check("queue.starts", Health::Ok, "tasks are started", &[]),
+        Some(reason) => check(
+            "queue.starts",
+            Health::Failed,
+            format!("nothing is started: {reason}"),
+            &["make space; meanwhile clean deletes finished tasks and their files"],
+        ),
+    }
+}
+
+fn isolation(context: &Context) -> Check {
+    let name = "isolation.cgroup";
+    match (&context.cgroups, &context.no_cgroup) {
+        (Some(subtree), _) => {
+            let controllers = subtree.controllers;
+            let held = |on: bool| if on { "enforced" } else { "sampled" };
+            let text = format!(
+                "tasks get cgroups below {}; memory is {}, processes are {}",
+                subtree.path().display(),
+                held(controllers.memory),
+                held(controllers.pids)
+            );
+            check(name, Health::Ok, text, &[])
+        }
+        (None, reason) => {
+            let reason = reason.as_deref().unwrap_or("no reason is known");
+            let text = format!("processes of tasks are found by their descent: {reason}");
+            check(name, Health::Warning, text, &["a process that leaves its parents is found late"])
+        }
+    }
+}
+
+fn disk(context: &Context) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let state = &context.home.state;
+    if let Ok(free) = free_bytes(state) {
+        let text = format!("{} MiB are free", free >> 20);
+        let low = free < LOW_SPACE;
+        let health = if low { Health::Warning } else { Health::Ok };
+        let hint: &[&str] =
+            if low { &["meanwhile clean deletes finished tasks and their files"] } else { &[] };
+        checks.push(check("disk.space", health, text, hint));
+    }
+    if let Ok(FileSystem::Network(kind)) = file_system(state) {
+        let text = format!("the home is on {kind}, where locks cannot be trusted");
+        checks.push(check("disk.network", Health::Warning, text, &["use a local directory: --home DIR"]));
+    }
+    checks.push(check("machine", Health::Ok, format!("this is machine {}", context.machine.id), &[]));
+    checks
+}

@@ -1,0 +1,155 @@
+//! `wait`, and which tasks a selection means.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use meanwhile_api::select::Select;
+use meanwhile_api::wait::{self as api, Verdict, WaitReply, WaitRequest};
+use meanwhile_api::{ApiError, ErrorCode};
+use meanwhile_core::input::Until;
+use meanwhile_core::{Answer, GroupName, State, TaskId};
+use meanwhile_store::{Filter, Reader};
+
+use super::{Answered, find_in};
+use crate::engine::refusals::store_error;
+use crate::find::unfinished_states;
+use crate::http::caller::{Caller, forbidden, session_name};
+use crate::http::context::Context;
+use crate::http::exchange::{Asked, json};
+use crate::letters::WaitFor;
+
+/// Tasks that one request may be about: as many as there may be unfinished.
+const SELECTED_MAX: usize = 100_000;
+/// Tasks that an answer shows in full; more would be a list.
+const SHOWN_MAX: usize = 10_000;
+
+pub(super) async fn wait(context: &Context, asked: &Asked, request: WaitRequest) -> Answered {
+    let WaitRequest { select, any, until, timeout } = request;
+    let targets = context.try_read(|reader| selected(reader, &asked.caller, &select))?;
+    if targets.is_empty() {
+        return json(&WaitReply { verdict: Verdict::Met, tasks: Vec::new() });
+    }
+    let wait = WaitFor {
+        inside: asked.caller.task(),
+        targets: targets.clone(),
+        any,
+        until: match until {
+            api::Until::Done => Until::Done,
+            api::Until::Ready => Until::Ready,
+        },
+        timeout: timeout.map(Into::into),
+    };
+    let answer = {
+        let _one_more = Waiter::new(&context.waiters);
+        context.postbox.wait(wait).await?
+    };
+    let shown = &targets[..targets.len().min(SHOWN_MAX)];
+    json(&WaitReply {
+        verdict: verdict(&answer, any, until),
+        tasks: context.show_ids(shown).await?,
+    })
+}
+
+/// What the waiting came to. Met and over are two things: all may have ended, one of them badly.
+fn verdict(answer: &Answer, any: bool, until: api::Until) -> Verdict {
+    let all_well = || answer.states.iter().all(|(_, state)| *state == Some(State::Completed));
+    match (answer.timed_out, answer.met) {
+        (true, _) => Verdict::TimedOut,
+        (false, true) if any || until == api::Until::Ready || all_well() => Verdict::Met,
+        (false, true | false) => Verdict::NotMet,
+    }
+}
+
+/// The tasks that a selection means, each once, in the order given.
+pub(super) fn selected(
+    reader: &mut dyn Reader,
+    caller: &Caller,
+    select: &Select,
+) -> Result<Vec<TaskId>, ApiError> {
+    let unfinished = || Filter { states: unfinished_states(), ..Filter::default() };
+    match select {
+        Select::Ids(ids) => {
+            let mut found = Vec::with_capacity(ids.len());
+            let mut seen = std::collections::HashSet::new();
+            for text in ids {
+                let id = find_in(reader, caller, text.as_str())?.id;
+                if seen.insert(id) {
+                    found.push(id);
+                }
+            }
+            Ok(found)
+        }
+        Select::Group(name) => {
+            let filter = Filter {
+                group: Some(GroupName::new(name.as_str())),
+                session: caller.only_session(),
+                ..Filter::default()
+            };
+            let found = ids(reader, &filter)?;
+            if found.is_empty() {
+                return Err(ApiError::new(
+                    ErrorCode::NotFound,
+                    format!("no task in group `{name}`"),
+                )
+                .hint("meanwhile list shows groups"));
+            }
+            Ok(found)
+        }
+        Select::Session(name) => {
+            let session = session_name(name)?;
+            if caller.only_session().is_some_and(|own| own != session) {
+                return Err(forbidden(format!("the tasks of session {session} are not yours")));
+            }
+            ids(reader, &Filter { session: Some(session), ..unfinished() })
+        }
+        Select::Own => match caller {
+            Caller::Task { id, .. } => descendants(reader, *id),
+            Caller::Session(session) => {
+                ids(reader, &Filter { session: Some(session.clone()), ..unfinished() })
+            }
+            Caller::Person | Caller::Unseen => ids(reader, &unfinished()),
+        },
+        Select::Everything => {
+            caller.must_be_person("everything of all sessions")?;
+            ids(reader, &unfinished())
+        }
+    }
+}
+
+/// Oldest first: the order in which people think of what they launched.
+fn ids(reader: &mut dyn Reader, filter: &Filter) -> Result<Vec<TaskId>, ApiError> {
+    let mut found = reader.ids(filter, SELECTED_MAX).map_err(|error| store_error(&error))?;
+    found.reverse();
+    Ok(found.into_iter().map(|(id, _)| id).collect())
+}
+
+/// The unfinished tasks below a task, however deep.
+fn descendants(reader: &mut dyn Reader, top: TaskId) -> Result<Vec<TaskId>, ApiError> {
+    let (mut found, mut parents) = (Vec::new(), vec![top]);
+    while let Some(parent) = parents.pop() {
+        let filter = Filter { parent: Some(parent), ..Filter::default() };
+        let children = reader.ids(&filter, SELECTED_MAX).map_err(|error| store_error(&error))?;
+        for (id, state) in children {
+            parents.push(id);
+            if !state.is_terminal() {
+                found.push(id);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Counts a waiting client for as long as it waits.
+struct Waiter<'a>(&'a AtomicU32);
+
+impl<'a> Waiter<'a> {
+    fn new(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
