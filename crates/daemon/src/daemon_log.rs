@@ -201,14 +201,17 @@ mod tests {
     #[test]
     fn two_files_are_kept_however_much_is_logged() {
         let dir = tempfile::tempdir().unwrap();
-        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .unwrap();
         let mut log = LogFile::new(Dir::open(dir.path(), &[]).unwrap());
         let line = vec![b'x'; 1 << 20];
         for _ in 0..20 {
             log.append(&line);
         }
-        let sizes: Vec<u64> =
-            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).collect();
+        let sizes: Vec<u64> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().metadata().unwrap().len())
+            .collect();
         assert_eq!(sizes.len(), 2);
         assert!(sizes.iter().all(|size| *size <= FILE_BYTES + (1 << 20)), "{sizes:?}");
     }

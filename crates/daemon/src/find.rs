@@ -66,8 +66,7 @@ fn unknown(text: &str) -> ApiError {
 }
 
 fn ambiguous(text: &str, what: &str, found: &[TaskId]) -> ApiError {
-    let names: Vec<String> =
-        found.iter().take(CANDIDATES - 1).map(ToString::to_string).collect();
+    let names: Vec<String> = found.iter().take(CANDIDATES - 1).map(ToString::to_string).collect();
     let more = if found.len() >= CANDIDATES { " and more" } else { "" };
     ApiError::new(
         ErrorCode::Ambiguous,

@@ -114,7 +114,10 @@ impl Growth {
     }
 }
 
-#[expect(deprecated, reason = "its successor is unsafe to call; an OwnedFd keeps the promise it asks for")]
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe to call; an OwnedFd keeps the promise it asks for"
+)]
 fn asynchronous(inotify: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(inotify)
 }

@@ -49,6 +49,7 @@ pub fn start(listener: UnixListener, inputs: ContextInputs) -> io::Result<Server
         match serving {
             Ok((runtime, context, listener)) => {
                 let _started = started.send(Ok(context.checks(runtime.handle())));
+                runtime.spawn(crate::signals::stop_when_told(context.postbox.clone()));
                 runtime.block_on(server::serve(listener, context, stopping));
                 // What is still under way is given up: clients connect again.
                 runtime.shutdown_timeout(Duration::ZERO);
@@ -64,14 +65,11 @@ pub fn start(listener: UnixListener, inputs: ContextInputs) -> io::Result<Server
     Ok(Server { checks, stop, thread })
 }
 
-type Serving =
-    (tokio::runtime::Runtime, std::sync::Arc<Context>, tokio::net::UnixListener);
+type Serving = (tokio::runtime::Runtime, std::sync::Arc<Context>, tokio::net::UnixListener);
 
-fn prepare(
-    listener: UnixListener,
-    inputs: ContextInputs,
-) -> io::Result<Serving> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+fn prepare(listener: UnixListener, inputs: ContextInputs) -> io::Result<Serving> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     listener.set_nonblocking(true)?;
     let (listener, context) = {
         let _inside = runtime.enter();

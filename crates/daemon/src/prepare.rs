@@ -85,7 +85,8 @@ pub fn prepare(
         histories: spec::Histories::default(),
     };
     let mut resolver = after::Resolver::new(names, launcher.only_session.clone());
-    let mut batch = Batch { tasks: Vec::with_capacity(ids.len()), uploads: Vec::new(), warnings: Vec::new() };
+    let mut batch =
+        Batch { tasks: Vec::with_capacity(ids.len()), uploads: Vec::new(), warnings: Vec::new() };
     for (index, (task, id)) in request.tasks.iter().zip(ids).enumerate() {
         entry(&mut shared, &mut resolver, reader, task, id, &mut batch)
             .map_err(|error| name_entry(error, index, request.tasks.len()))?;
@@ -159,7 +160,9 @@ fn fresh_ids(reader: &mut dyn Reader, count: usize) -> Result<Vec<TaskId>, ApiEr
         })?;
         let drawn: Vec<TaskId> = random
             .chunks_exact(8)
-            .map(|bytes| TaskId::from_random(u64::from_ne_bytes(bytes.try_into().expect("8 bytes"))))
+            .map(|bytes| {
+                TaskId::from_random(u64::from_ne_bytes(bytes.try_into().expect("8 bytes")))
+            })
             .filter(|id| seen.insert(*id))
             .collect();
         let taken = reader.states(&drawn).map_err(|error| store_error(&error))?;

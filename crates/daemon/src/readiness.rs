@@ -108,12 +108,15 @@ impl Checks {
 }
 
 async fn port_answers(port: u16) -> String {
-    let addresses =
-        [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))];
+    let addresses = [
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+    ];
     let mut pause = FIRST_PAUSE;
     loop {
         for address in addresses {
-            if let Ok(Ok(_connected)) = tokio::time::timeout(TRY, TcpStream::connect(address)).await {
+            if let Ok(Ok(_connected)) = tokio::time::timeout(TRY, TcpStream::connect(address)).await
+            {
                 return format!("port {port}");
             }
         }
@@ -256,8 +259,7 @@ mod tests {
         bench.checks.watch(task, 1, TOKEN, Readiness::Pattern("never".into()));
         let wait = bench.letters.recv_timeout(Duration::from_secs(10)).unwrap();
         assert!(matches!(&wait.ask, Ask::Wait { wait, .. } if wait.targets == [task]));
-        let answer =
-            meanwhile_core::Answer { states: Vec::new(), met: true, timed_out: false };
+        let answer = meanwhile_core::Answer { states: Vec::new(), met: true, timed_out: false };
         wait.reply.send(Ok(crate::letters::Reply::Waited(answer))).unwrap();
         let Bench { checks, letters, _runs, _base } = bench;
         drop(checks);

@@ -130,11 +130,7 @@ fn outside(claim: Option<&SessionClaim>) -> Result<Caller, ApiError> {
     Ok(if session.is_user() { Caller::Person } else { Caller::Session(session) })
 }
 
-fn inside(
-    context: &Context,
-    id: TaskId,
-    claim: Option<&SessionClaim>,
-) -> Result<Caller, ApiError> {
+fn inside(context: &Context, id: TaskId, claim: Option<&SessionClaim>) -> Result<Caller, ApiError> {
     let Some(record) = context.read(|reader| reader.task(id))? else { return Ok(Caller::Unseen) };
     let Placement { session, ancestors, .. } = record.placement;
     // What an agent's environment says inside a task is about its own conversation; only a claim
@@ -269,7 +265,8 @@ mod tests {
     #[test]
     fn agents_and_tasks_see_their_own_session_and_people_everything() {
         let placement = crate::view::tests::record(1).placement;
-        let of = |session: &str| Placement { session: SessionId::new(session), ..placement.clone() };
+        let of =
+            |session: &str| Placement { session: SessionId::new(session), ..placement.clone() };
         let id = TaskId::from_random(1);
         let agent = Caller::Session(SessionId::new("a"));
         assert!(agent.may_see(id, &of("a")).is_ok());

@@ -148,9 +148,10 @@ impl Context {
         };
         let result = read(&mut reader);
         // After an error of the store the connection is not to be trusted.
-        let broken = result.as_ref().err().is_some_and(|error: &ApiError| {
-            matches!(error.code, meanwhile_api::ErrorCode::Store)
-        });
+        let broken = result
+            .as_ref()
+            .err()
+            .is_some_and(|error: &ApiError| matches!(error.code, meanwhile_api::ErrorCode::Store));
         if !broken {
             *slot = Some(reader);
         }
@@ -177,13 +178,13 @@ impl Context {
                 other => unreachable!("views are answered by views, not by {other:?}"),
             }
         };
-        let viewer =
-            Viewer { home: &self.home, held: self.limits_held(), now: clock::now().wall };
+        let viewer = Viewer { home: &self.home, held: self.limits_held(), now: clock::now().wall };
         let mut views = views.into_iter();
         Ok(records
             .iter()
             .map(|record| {
-                let view = (record.state == State::Queued).then(|| views.next().flatten()).flatten();
+                let view =
+                    (record.state == State::Queued).then(|| views.next().flatten()).flatten();
                 viewer.task(record, view.as_ref())
             })
             .collect())

@@ -106,7 +106,8 @@ fn request_id(text: &str) -> Result<RequestId, ApiError> {
 }
 
 pub(super) fn bad_request(message: String) -> ApiError {
-    ApiError::new(ErrorCode::BadRequest, message).hint("GET /v1/openapi.json describes every request")
+    ApiError::new(ErrorCode::BadRequest, message)
+        .hint("GET /v1/openapi.json describes every request")
 }
 
 impl Asked {

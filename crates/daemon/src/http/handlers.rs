@@ -69,11 +69,7 @@ fn find_task(context: &Context, caller: &Caller, text: &str) -> Result<TaskRecor
     context.try_read(|reader| find_in(reader, caller, text))
 }
 
-fn find_in(
-    reader: &mut dyn Reader,
-    caller: &Caller,
-    text: &str,
-) -> Result<TaskRecord, ApiError> {
+fn find_in(reader: &mut dyn Reader, caller: &Caller, text: &str) -> Result<TaskRecord, ApiError> {
     let id = find::task(reader, text)?;
     let record = reader.task(id).map_err(|error| store_error(&error))?;
     // Forgotten between the two looks.

@@ -40,7 +40,8 @@ pub(super) fn check(name: &OsText, value: &OsText) -> Result<(), ApiError> {
     } else {
         return Ok(());
     };
-    let shown: String = name.to_string_lossy().chars().filter(|c| !c.is_control()).take(60).collect();
+    let shown: String =
+        name.to_string_lossy().chars().filter(|c| !c.is_control()).take(60).collect();
     Err(ApiError::new(ErrorCode::Usage, format!("name of the variable `{shown}` {problem}"))
         .hint("for example --env RUST_LOG=debug"))
 }

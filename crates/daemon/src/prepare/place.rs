@@ -52,10 +52,16 @@ fn cannot_start(reason: &CannotStart) -> ApiError {
 }
 
 /// The directory a task works in: absolute, a relative one below the caller's.
-pub(super) fn working_directory(caller: &OsText, cwd: Option<&OsText>) -> Result<PathBuf, ApiError> {
+pub(super) fn working_directory(
+    caller: &OsText,
+    cwd: Option<&OsText>,
+) -> Result<PathBuf, ApiError> {
     let Some(cwd) = cwd else { return Ok(caller.as_path().to_owned()) };
     if cwd.is_empty() || cwd.as_bytes().contains(&0) {
-        return Err(usage("name of the directory is empty or has a NUL byte".into(), "use --cwd DIR"));
+        return Err(usage(
+            "name of the directory is empty or has a NUL byte".into(),
+            "use --cwd DIR",
+        ));
     }
     Ok(caller.as_path().join(cwd.as_path()))
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use meanwhile_api::submit::{EnvProfile as WireProfile, NewTask, Stdin as WireStdin, Work};
 use meanwhile_api::{ApiError, ErrorCode};
 use meanwhile_core::spec::{
-    Command, Dependency, EnvProfile, EnvSpec, Placement, ProcessContext, Stdin, TaskSpec, Timing,
+    Command, Dependency, EnvProfile, EnvSpec, EnvVar, Placement, ProcessContext, Stdin, TaskSpec,
+    Timing,
 };
 use meanwhile_core::{GroupName, LaneName, policy};
 use meanwhile_store::{CommandKey, Reader};
@@ -90,7 +91,7 @@ fn command(task: &NewTask) -> Result<Command, ApiError> {
     }
 }
 
-fn variables(task: &NewTask) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ApiError> {
+fn variables(task: &NewTask) -> Result<Vec<EnvVar>, ApiError> {
     task.env
         .iter()
         .map(|(name, value)| {
@@ -104,14 +105,15 @@ fn variables(task: &NewTask) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ApiError> {
 fn check_place(
     shared: &mut Shared<'_>,
     command: &Command,
-    set: &[(Vec<u8>, Vec<u8>)],
+    set: &[EnvVar],
     cwd: &Path,
 ) -> Result<(), ApiError> {
     match command {
         Command::Shell(_) => shared.places.check_cwd(cwd),
         Command::Argv(arguments) => {
             // As the task will have it: what was asked for wins over what the caller has.
-            let path = set.iter().rev().find(|(name, _)| name == b"PATH").map(|(_, v)| v.as_slice());
+            let path =
+                set.iter().rev().find(|(name, _)| name == b"PATH").map(|(_, v)| v.as_slice());
             let path = path.or_else(|| shared.environment.get("PATH"));
             let program = arguments.first().expect("a command has a program");
             shared.places.check_program(program, path, cwd)

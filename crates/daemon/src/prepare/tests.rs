@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use meanwhile_api::caller::{CallerContext, TerminalSize};
-use meanwhile_api::submit::{Condition, Detail, Stdin as WireStdin};
+use meanwhile_api::submit::{After, Condition, Detail, Stdin as WireStdin};
 use meanwhile_api::{OsText, Size, Span};
 use meanwhile_core::spec::{Command, Readiness, Stdin};
 use meanwhile_store::{Identity, MemoryStore};
@@ -22,12 +22,22 @@ fn caller(cwd: &std::path::Path) -> CallerContext {
 }
 
 fn person() -> Launcher {
-    Launcher { session: SessionId::user(), ancestors: Vec::new(), is_person: true, only_session: None }
+    Launcher {
+        session: SessionId::user(),
+        ancestors: Vec::new(),
+        is_person: true,
+        only_session: None,
+    }
 }
 
 fn agent() -> Launcher {
     let session = SessionId::new("s1");
-    Launcher { session: session.clone(), ancestors: Vec::new(), is_person: false, only_session: Some(session) }
+    Launcher {
+        session: session.clone(),
+        ancestors: Vec::new(),
+        is_person: false,
+        only_session: Some(session),
+    }
 }
 
 fn store() -> MemoryStore {
@@ -69,7 +79,8 @@ fn the_defaults_are_those_of_a_person_at_a_shell() {
 
 #[test]
 fn an_agents_command_has_a_running_time_and_a_service_has_none() {
-    let timeout = |entry, launcher: &Launcher| one(task(entry), launcher).unwrap().spec.timing.timeout;
+    let timeout =
+        |entry, launcher: &Launcher| one(task(entry), launcher).unwrap().spec.timing.timeout;
     let s = |seconds| Some(Duration::from_secs(seconds));
     assert_eq!(timeout(json!({ "command": ["true"] }), &agent()), s(300));
     assert_eq!(timeout(json!({ "command": ["true"], "timeout": "0" }), &agent()), None);
@@ -141,7 +152,7 @@ fn nonsense_is_a_usage_error_that_names_it() {
     check(json!({ "command": ["true", "a\u{0}"] }), "NUL");
     check(json!({ "stdin": { "spooled": "../../etc/passwd" } }), "token");
     check(json!({ "pty": true, "stdin": "/dev/null" }), "terminal");
-    check(json!({ "command": [] }), "no command");
+    check(json!({ "command": [] }), "without a command");
 }
 
 #[test]
@@ -183,7 +194,9 @@ fn paths_are_absolute_and_the_standard_input_is_the_callers() {
     let spec = one(task(entry), &person()).unwrap().spec;
     assert_eq!(spec.cwd, b"/");
     match spec.stdin {
-        Stdin::File(path) => assert!(path.starts_with(b"/") && path.ends_with(b"/in.txt") && path.len() > 7),
+        Stdin::File(path) => {
+            assert!(path.starts_with(b"/") && path.ends_with(b"/in.txt") && path.len() > 7)
+        }
         other => panic!("{other:?}"),
     }
     let terminal = one(NewTask { pty: true, ..run() }, &person()).unwrap().spec;
@@ -204,15 +217,10 @@ fn dependencies_are_found_by_name_in_the_batch_wherever_they_stand() {
     let twice = vec![
         NewTask { name: Some("x".into()), ..run() },
         NewTask { name: Some("x".into()), ..run() },
-        NewTask {
-            after: vec![After { id: "x".into(), condition: Condition::Ok }],
-            ..run()
-        },
+        NewTask { after: vec![After { id: "x".into(), condition: Condition::Ok }], ..run() },
     ];
     assert_eq!(batch(twice, &person()).unwrap_err().code, ErrorCode::Ambiguous);
 }
-
-use meanwhile_api::submit::After;
 
 #[test]
 fn an_unknown_dependency_is_3_and_a_malformed_one_is_2() {
@@ -250,7 +258,11 @@ fn ten_thousand_entries_share_their_checks() {
     let dir = tempfile::tempdir().unwrap();
     let tasks = (0..10_000)
         .map(|n| NewTask {
-            command: vec![OsText::from("sh"), OsText::from("-c"), OsText::from(format!("exit {n}"))],
+            command: vec![
+                OsText::from("sh"),
+                OsText::from("-c"),
+                OsText::from(format!("exit {n}")),
+            ],
             timeout: Some(Span::from_secs(5)),
             stdin: WireStdin::None,
             ..NewTask::default()
@@ -259,7 +271,8 @@ fn ten_thousand_entries_share_their_checks() {
     let request = SubmitRequest { tasks, caller: caller(dir.path()), detail: Detail::Ids };
     let environment = captured::read(&request.caller).unwrap();
     let start = Instant::now();
-    let batch = prepare(&mut store(), &request, &environment, &person(), &Settings::default()).unwrap();
+    let batch =
+        prepare(&mut store(), &request, &environment, &person(), &Settings::default()).unwrap();
     assert_eq!(batch.tasks.len(), 10_000);
     // Without sharing it is ten thousand searches of PATH; the bound is loose for slow machines.
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());

@@ -87,9 +87,7 @@ pub(super) fn readiness(task: &NewTask) -> Result<Option<Readiness>, ApiError> {
             "task has both a line and a port that say it is ready".into(),
             "give either --ready or --ready-port",
         )),
-        (None, Some(0)) => {
-            Err(usage("0 is not a port".into(), "for example --ready-port 8080"))
-        }
+        (None, Some(0)) => Err(usage("0 is not a port".into(), "for example --ready-port 8080")),
         (None, Some(port)) => Ok(Some(Readiness::Port(port))),
         (Some(text), None) => {
             output::pattern(text)?;
@@ -160,7 +158,10 @@ fn cpus(cpus: f64) -> Result<u32, ApiError> {
 
 fn nice(nice: i32) -> Result<i32, ApiError> {
     if !(-20..=19).contains(&nice) {
-        return Err(usage(format!("{nice} is not a niceness (-20 to 19)"), "for example --nice 10"));
+        return Err(usage(
+            format!("{nice} is not a niceness (-20 to 19)"),
+            "for example --nice 10",
+        ));
     }
     if nice < 0 && !rustix::process::geteuid().is_root() {
         return Err(ApiError::new(

@@ -84,8 +84,7 @@ async fn until_done(context: &Context, targets: Vec<TaskId>) -> Result<(), ApiEr
     if targets.is_empty() {
         return Ok(());
     }
-    let wait =
-        WaitFor { inside: None, targets, any: false, until: Until::Done, timeout: None };
+    let wait = WaitFor { inside: None, targets, any: false, until: Until::Done, timeout: None };
     context.postbox.wait(wait).await.map(|_over| ())
 }
 

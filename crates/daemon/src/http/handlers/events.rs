@@ -42,9 +42,11 @@ pub(super) fn events(context: &Arc<Context>, asked: &Asked) -> Answered {
     let query: EventsQuery = asked.query()?;
     let last = match asked.headers.get(LAST_EVENT_ID) {
         None => query.since,
-        Some(value) => Some(value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(
-            || ApiError::new(ErrorCode::BadRequest, "header last-event-id is not a number"),
-        )?),
+        Some(value) => {
+            Some(value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
+                ApiError::new(ErrorCode::BadRequest, "header last-event-id is not a number")
+            })?)
+        }
     };
     let wanted = wanted(context, asked, query)?;
     let last = last.unwrap_or_else(|| *context.committed.borrow());
@@ -118,8 +120,9 @@ async fn stream(context: Arc<Context>, wanted: Wanted, mut last: u64, pages: mps
 }
 
 fn written(context: &Context, wanted: &Wanted, page: Vec<EventRecord>) -> String {
-    let wanted_kind =
-        |event: &EventRecord| wanted.kinds.is_empty() || wanted.kinds.iter().any(|k| k == event.what.name());
+    let wanted_kind = |event: &EventRecord| {
+        wanted.kinds.is_empty() || wanted.kinds.iter().any(|k| k == event.what.name())
+    };
     let page: Vec<EventRecord> = page.into_iter().filter(wanted_kind).collect();
     let sessions = sessions(context, &page);
     page.iter().map(|event| wire(event, &sessions).to_sse()).collect()
@@ -159,7 +162,9 @@ fn data(what: &Logged) -> Value {
             "by": by.to_text(),
         }),
         Logged::StopRequested { stop } => match stop {
-            meanwhile_core::event::Stop::Cancel { by } => json!({ "stop": "cancel", "by": by.to_text() }),
+            meanwhile_core::event::Stop::Cancel { by } => {
+                json!({ "stop": "cancel", "by": by.to_text() })
+            }
             meanwhile_core::event::Stop::Report { by, failed, message } => {
                 json!({ "stop": "complete", "by": by.to_text(), "failed": failed, "message": message })
             }

@@ -40,7 +40,9 @@ pub(super) async fn status(context: &Context, asked: &Asked) -> Answered {
         .hint("use list with filters"));
     }
     let records = context.try_read(|reader| {
-        id.iter().map(|text| find_in(reader, &asked.caller, text.as_str())).collect::<Result<Vec<_>, _>>()
+        id.iter()
+            .map(|text| find_in(reader, &asked.caller, text.as_str()))
+            .collect::<Result<Vec<_>, _>>()
     })?;
     json(&StatusReply { tasks: context.show(&records).await? })
 }
@@ -51,11 +53,7 @@ pub(super) async fn task(context: &Context, asked: &Asked) -> Answered {
     json(&tasks.pop().expect("one record makes one task object"))
 }
 
-fn wanted(
-    reader: &mut dyn Reader,
-    caller: &Caller,
-    query: &ListQuery,
-) -> Result<Wanted, ApiError> {
+fn wanted(reader: &mut dyn Reader, caller: &Caller, query: &ListQuery) -> Result<Wanted, ApiError> {
     let only = caller.only_session();
     if query.any_session && only.is_some() {
         return Err(forbidden("the tasks of all sessions are for people to see".into()));

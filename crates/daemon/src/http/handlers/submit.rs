@@ -156,9 +156,9 @@ pub(super) async fn upload(context: &Context, mut body: Incoming) -> Answered {
         }
         file.sync_data().map_err(|error| unspoolable(&error))
     };
-    let taken = tokio::time::timeout(BODY_TIME, taken).await.unwrap_or_else(|_| {
-        Err(bad_request("request body did not arrive in time".into()))
-    });
+    let taken = tokio::time::timeout(BODY_TIME, taken)
+        .await
+        .unwrap_or_else(|_| Err(bad_request("request body did not arrive in time".into())));
     if let Err(error) = taken {
         let _gone_already = directory.remove_file(&token);
         return Err(error);

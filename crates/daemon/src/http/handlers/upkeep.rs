@@ -74,7 +74,8 @@ fn old_enough(
 
 pub(super) async fn doctor(context: &Context) -> Answered {
     let status = loop_status(context).await?;
-    let mut checks = vec![store(context), log_of_writes(&status), starts(&status), isolation(context)];
+    let mut checks =
+        vec![store(context), log_of_writes(&status), starts(&status), isolation(context)];
     checks.extend(disk(context));
     json(&DoctorReply { checks })
 }
@@ -160,8 +161,18 @@ fn disk(context: &Context) -> Vec<Check> {
     }
     if let Ok(FileSystem::Network(kind)) = file_system(state) {
         let text = format!("the home is on {kind}, where locks cannot be trusted");
-        checks.push(check("disk.network", Health::Warning, text, &["use a local directory: --home DIR"]));
+        checks.push(check(
+            "disk.network",
+            Health::Warning,
+            text,
+            &["use a local directory: --home DIR"],
+        ));
     }
-    checks.push(check("machine", Health::Ok, format!("this is machine {}", context.machine.id), &[]));
+    checks.push(check(
+        "machine",
+        Health::Ok,
+        format!("this is machine {}", context.machine.id),
+        &[],
+    ));
     checks
 }
