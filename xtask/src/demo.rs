@@ -42,8 +42,7 @@ impl Tour<'_> {
         println!("The prompt is back; the task works on in the background.");
         self.show(&["list"])?;
         self.show(&["wait", id])?;
-        self.show(&["output", id])?;
-        self.show(&["list"])
+        self.show(&["output", id])
     }
 
     /// Runs a command and lets the reader see both the line and what it prints.

@@ -20,13 +20,14 @@ const FILE: &str = "docs/terminal.svg";
 const COLUMNS: usize = 100;
 
 /// What is typed, line by line. The shell keeps its variables from one line to the next.
-const SCENES: [&str; 7] = [
-    "id=$(meanwhile run --name tests --shell 'for n in 1 2 3 4; do echo \"suite $n: ok\"; sleep 1; done')",
-    "meanwhile run --name lint --after $id -- echo 'no warnings'",
+const SCENES: [&str; 8] = [
+    "id=$(meanwhile run --name tests --shell 'for n in 1 2 3; do echo suite $n: ok; sleep 1; done')",
+    "meanwhile run --name deploy --after $id -- echo deployed",
     "meanwhile run --name docs -- false",
     "meanwhile list",
-    "kill -9 $(meanwhile daemon status --json | python3 -c 'import json,sys; print(json.load(sys.stdin)[\"pid\"])')",
-    "meanwhile wait $id; meanwhile output $id --tail 2",
+    "kill -9 $(meanwhile daemon status | awk '/^pid/ {print $2}')   # the daemon, not the task",
+    "meanwhile wait $id deploy",
+    "meanwhile output $id --tail 2",
     "meanwhile list",
 ];
 
