@@ -84,6 +84,8 @@ pub(super) struct Attempt {
     recorded: bool,
     /// Kept leftovers are gone.
     released: bool,
+    /// Nothing of the tree was left at the last look.
+    empty: bool,
     /// The cgroup did not look empty yet though no child is left.
     recheck: Option<Moment>,
     progress_due: Option<Moment>,
@@ -130,6 +132,7 @@ impl Attempt {
             on_file: false,
             recorded: false,
             released: false,
+            empty: false,
             recheck: None,
             progress_due: None,
             told_bytes: 0,
@@ -269,6 +272,7 @@ impl Attempt {
         }
         let populated = self.cgroup.as_ref().is_some_and(Cgroup::is_populated);
         let empty = alone && !populated;
+        self.empty = empty;
         // Since Linux 6.18 a cgroup counts a process a moment longer than its parent's wait does.
         self.recheck = (alone && populated).then(|| now.after(RECHECK));
         match self.ended {
@@ -332,15 +336,17 @@ impl Attempt {
     }
 
     /// The next moment at which [`Attempt::advance`] has something to do.
-    pub(super) fn next(&self) -> Option<Moment> {
+    pub(super) fn next(&self, now: Moment) -> Option<Moment> {
         let mut next: Vec<Moment> = self.outputs.iter().filter_map(Output::next).collect();
-        next.extend(self.ladder.as_ref().map(Ladder::next));
         next.extend(self.recheck);
+        // An empty tree is not climbed any further.
+        next.extend(self.ladder.as_ref().filter(|_| !self.empty).map(Ladder::next));
         if self.record.is_none() {
             next.extend(self.progress_due);
             match self.ended {
-                Some(ended) if self.ladder.is_none() => next.push(ended.at.after(LEAK_TIME)),
-                Some(_) => {}
+                Some(ended) => {
+                    next.extend(Some(ended.at.after(LEAK_TIME)).filter(|over| *over > now));
+                }
                 None if self.ladder.is_none() => next.extend(self.deadlines.next()),
                 None => {}
             }

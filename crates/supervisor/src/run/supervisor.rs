@@ -135,7 +135,8 @@ impl Supervisor {
         let watched = self.watched();
         let mut fds: Vec<PollFd<'_>> =
             watched.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-        let timeout = self.next().map(|next| timespec(next.since(Moment::now())));
+        let now = Moment::now();
+        let timeout = self.next(now).map(|next| timespec(next.since(now)));
         if rustix::event::poll(&mut fds, timeout.as_ref()).is_err() {
             return Vec::new();
         }
@@ -166,10 +167,13 @@ impl Supervisor {
     }
 
     /// The next deadline of anything.
-    fn next(&self) -> Option<Moment> {
+    fn next(&self, now: Moment) -> Option<Moment> {
         let idle = self.task.is_none().then(|| self.idle_since.after(self.idle_time()));
-        let task = self.task.as_ref().and_then(Attempt::next);
-        [idle, task, self.reviver.next()].into_iter().flatten().min()
+        let task = self.task.as_ref().and_then(|task| task.next(now));
+        [idle, task, self.reviver.next().filter(|_| !self.asked_to_leave)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn idle_time(&self) -> Duration {
@@ -180,7 +184,7 @@ impl Supervisor {
     /// Without a task for any of these reasons; with one when its files say everything and nobody is to come.
     fn may_leave(&self) -> bool {
         if self.daemon.is_none() && self.task.as_ref().is_some_and(Attempt::is_on_file) {
-            return self.daemon_stopping || self.home_is_gone();
+            return self.daemon_stopping || self.asked_to_leave || self.home_is_gone();
         }
         let max_tasks = self.init.as_ref().map_or(MAX_TASKS, |init| init.max_tasks);
         self.task.is_none()
@@ -199,9 +203,9 @@ impl Supervisor {
 
     fn on_signals(&mut self) {
         let arrived = os::arrived(&self.signals);
-        // While a task runs, whoever signals a supervisor wants something else: ending the task has its own
-        // command, and a supervisor that is gone leaves nobody who knows how the task ends.
-        self.asked_to_leave |= arrived.leave && self.task.is_none();
+        // While a task runs this is only remembered: ending a task has its own command, and a supervisor that is
+        // gone leaves nobody who knows how the task ends.
+        self.asked_to_leave |= arrived.leave;
         if arrived.child {
             self.reap();
         }
@@ -453,7 +457,7 @@ impl Supervisor {
     }
 
     fn revive(&mut self) {
-        if let (Some(init), None) = (&self.init, self.daemon) {
+        if let (Some(init), None, false) = (&self.init, self.daemon, self.asked_to_leave) {
             self.reviver.advance(init, &self.run_dir, Moment::now());
         }
     }

@@ -286,3 +286,47 @@ fn a_task_that_still_waits_for_its_fifo_can_be_stopped_politely() {
     assert_eq!(record.why, EndWhy::Stopped(StopWhy::Cancel));
     assert_eq!(rig.log(1), "");
 }
+
+#[test]
+fn a_stream_held_open_from_outside_does_not_hold_the_end_up() {
+    let mut rig = Rig::new();
+    let spec = rig.spec("sleep 60");
+    let pid = rig.run(&spec);
+    let path = format!("/proc/{pid}/fd/1");
+    let held = std::fs::File::options().write(true).open(path).unwrap();
+    let asked = Instant::now();
+    rig.stop(&spec, 60_000);
+    assert_eq!(exit_signal(&rig.end()), Some(libc::SIGTERM));
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    drop(held);
+}
+
+#[test]
+fn the_true_status_is_on_file_before_the_leftovers_are_gone() {
+    let mut rig = Rig::new();
+    let spec = rig.spec(
+        "sh -c 'trap \"\" TERM; echo $$ >left; while :; do sleep 0.01; done' & \
+         while ! test -s left; do sleep 0.01; done; exit 9",
+    );
+    rig.start(&spec);
+    wait_for("a record", || rig.owner(1).exit.is_some());
+    rig.supervisor.kill().unwrap();
+    rig.supervisor.wait().unwrap();
+    let record = rig.owner(1).exit.unwrap();
+    assert_eq!((exit_code(&record), record.tree), (Some(9), TreeState::Pending));
+    // Nobody is left who would end it but this test.
+    let left = written_pid(&rig.path("left"));
+    meanwhile_supervisor::process::signal(left, rustix::process::Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_supervisor_that_was_asked_to_end_does_so_after_its_task() {
+    let mut rig = Rig::new();
+    let spec = rig.spec("while ! test -e go; do sleep 0.01; done; exit 2");
+    rig.run(&spec);
+    let pid = rustix::process::Pid::from_child(&rig.supervisor);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    std::fs::write(rig.path("go"), "").unwrap();
+    assert_eq!(exit_code(&rig.end()), Some(2));
+    assert_eq!(rig.wait_gone(), Some(0));
+}
