@@ -36,3 +36,6 @@ pub(crate) fn ns(d: Duration) -> u64 {
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
+
+#[cfg(test)]
+mod tests;
