@@ -17,6 +17,8 @@ use crate::show::screen::Screen;
 pub(crate) enum Failure {
     /// Something went wrong; the fragment says what was to be done, as in "failed to launch the task".
     Error { doing: Option<&'static str>, error: ApiError },
+    /// The task could not be started: its exit code stands even where the codes are the task's.
+    OfTheTask { doing: Option<&'static str>, error: ApiError },
     /// Whoever read our standard output is gone, which is no failure of theirs.
     ReaderGone,
     /// A person interrupted a wait; what there is to say was said.
@@ -37,6 +39,9 @@ impl Failure {
     pub(crate) fn doing(self, doing: &'static str) -> Failure {
         match self {
             Failure::Error { error, doing: None } => Failure::Error { doing: Some(doing), error },
+            Failure::OfTheTask { error, doing: None } => {
+                Failure::OfTheTask { doing: Some(doing), error }
+            }
             other => other,
         }
     }
@@ -52,10 +57,19 @@ impl Failure {
         }
     }
 
+    /// Marks a failure whose exit code is the task's.
+    #[must_use]
+    pub(crate) fn of_the_task(self) -> Failure {
+        match self {
+            Failure::Error { doing, error } => Failure::OfTheTask { doing, error },
+            other => other,
+        }
+    }
+
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Failure::Error { error, .. } => error.exit.code(),
+            Failure::Error { error, .. } | Failure::OfTheTask { error, .. } => error.exit.code(),
             Failure::ReaderGone => ExitCode::Ok.code(),
             Failure::Interrupted => INTERRUPTED,
         }
@@ -63,7 +77,9 @@ impl Failure {
 
     /// Says it on standard error.
     pub(crate) fn report(&self, json: bool, screen: &Screen) {
-        let Failure::Error { doing, error } = self else { return };
+        let (Failure::Error { doing, error } | Failure::OfTheTask { doing, error }) = self else {
+            return;
+        };
         let text = if json {
             let reply = ErrorReply { error: error.clone() };
             serde_json::to_string(&reply).expect("an error holds nothing that JSON cannot") + "\n"

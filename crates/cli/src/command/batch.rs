@@ -23,6 +23,9 @@ pub(crate) struct Batch {
 /// What an entry looks like.
 const EXAMPLE: &str = r#"an entry looks like {"command": ["make", "test"], "name": "tests"}"#;
 
+/// What became of the good entries.
+const NOTHING: &str = "nothing of the batch was launched";
+
 impl Batch {
     /// Reads a file, or standard input for `-`.
     pub(crate) fn read(from: &OsStr) -> Result<Batch, Failure> {
@@ -67,13 +70,19 @@ impl Batch {
 
     /// Names the line of an error that the daemon found in an entry.
     pub(crate) fn name_line(&self, mut error: ApiError) -> ApiError {
-        let entry = error.details.get("entry").and_then(serde_json::Value::as_u64);
-        let line = entry.and_then(|entry| self.lines.get(usize::try_from(entry).ok()?));
-        if let Some(line) = line {
-            error.message = format!("line {line}: {}", error.message);
+        let index = error.details.get("index").and_then(serde_json::Value::as_u64);
+        let line = index.and_then(|index| self.lines.get(usize::try_from(index).ok()?));
+        if let (Some(line), Some(index)) = (line, index) {
+            // The daemon knows nothing of empty lines and counts entries.
+            let counted = format!("line {}: ", index + 1);
+            let message = error.message.strip_prefix(&counted).unwrap_or(&error.message);
+            error.message = format!("line {line}: {message}");
             error = error.detail("line", *line);
         }
-        error.hint("nothing of the batch was launched")
+        if error.hint.iter().any(|hint| hint == NOTHING) {
+            return error;
+        }
+        error.hint(NOTHING)
     }
 }
 
@@ -89,7 +98,7 @@ fn reason(error: &serde_json::Error) -> String {
 fn wrong_line(number: usize, why: &str) -> Failure {
     ApiError::new(ErrorCode::Usage, format!("line {number}: {why}"))
         .hint(EXAMPLE)
-        .hint("nothing of the batch was launched")
+        .hint(NOTHING)
         .detail("line", number)
         .into()
 }
@@ -114,7 +123,8 @@ mod tests {
         let text = "\n{\"command\":[\"a\"]}\n\n{\"shell\":\"b\",\"timeout\":\"5m\"}";
         let batch = Batch::parse(text.as_bytes()).unwrap();
         assert_eq!(batch.tasks.len(), 2);
-        let refused = ApiError::new(ErrorCode::NoSuchTask, "no task `x`").detail("entry", 1);
+        let refused =
+            ApiError::new(ErrorCode::NoSuchTask, "line 2: no task `x`").detail("index", 1);
         assert_eq!(batch.name_line(refused).message, "line 4: no task `x`");
     }
 

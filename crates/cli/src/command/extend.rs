@@ -36,7 +36,8 @@ impl Action for Extend {
             Some(deadline) => {
                 format!("until {deadline} ({})", when::relative(deadline, context.now()))
             }
-            None => "it has no deadline".to_owned(),
+            // It is not known before the task runs.
+            None => format!("may run {} longer", self.by),
         };
         context.print(&format!("{} {until}\n", task.id))?;
         Ok(0)

@@ -13,7 +13,7 @@ use meanwhile_api::select::Select;
 use meanwhile_api::submit::{Detail, NewTask, Stdin, SubmitReply, SubmitRequest};
 use meanwhile_api::task::Task;
 use meanwhile_api::wait::WaitRequest;
-use meanwhile_api::{ApiError, ErrorCode, OsText, TaskId, limits};
+use meanwhile_api::{ApiError, ErrorCode, ExitCode, OsText, TaskId, limits};
 
 use crate::cli::{Action, Answer};
 use crate::command::batch::Batch;
@@ -185,11 +185,11 @@ pub(crate) fn tell_failure(context: &Context, task: &Task) {
 
 /// A start that was refused because it certainly fails ends like one that was tried.
 fn refused_start(error: ApiError) -> Answer {
-    let code = error.details.get("exit_code").and_then(serde_json::Value::as_u64);
+    let code = error.details.get("run_wait_exit").and_then(serde_json::Value::as_u64);
     let code = code.and_then(|code| u8::try_from(code).ok());
     match (error.code, code) {
         (ErrorCode::CannotStart, Some(code)) => {
-            Err(error.exit(meanwhile_api::ExitCode::from_code(code)).into())
+            Err(Failure::from(error.exit(ExitCode::from_code(code))).of_the_task())
         }
         _ => Err(error.into()),
     }
@@ -201,6 +201,9 @@ fn wait_request(ids: Vec<TaskId>) -> WaitRequest {
 }
 
 fn warn(context: &Context, reply: &SubmitReply) {
+    for known in reply.accepted.iter().filter(|accepted| accepted.existing) {
+        context.note(&format!("{} has this idempotency key; nothing was launched", known.id));
+    }
     for warning in &reply.warnings {
         context.note(&format!("warning: {}", sanitise::line(warning)));
     }
