@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::letters::{Ask, Postbox};
 
 /// Waits for the first of them and asks the loop to stop.
-pub async fn stop_when_told(postbox: Postbox) {
+pub(crate) async fn stop_when_told(postbox: Postbox) {
     let (Ok(mut term), Ok(mut int)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

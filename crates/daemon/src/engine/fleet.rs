@@ -5,7 +5,7 @@
 //! became of its task is read from the owner file by `verdict`.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use meanwhile_core::{AttemptToken, TaskId};
 use meanwhile_supervisor::wire::{
@@ -15,30 +15,30 @@ use rustix::event::epoll;
 
 /// One connection; also its number in the epoll set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MemberKey(pub u64);
+pub(super) struct MemberKey(pub(super) u64);
 
 /// The attempt a supervisor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Job {
+pub(super) struct Job {
     /// Which task.
-    pub task: TaskId,
+    pub(super) task: TaskId,
     /// Which of its attempts.
-    pub attempt: u32,
+    pub(super) attempt: u32,
     /// The attempt's token.
-    pub token: AttemptToken,
+    pub(super) token: AttemptToken,
 }
 
 /// Who a supervisor is: what the owner file's header says of it.
 #[derive(Clone, Debug)]
-pub struct Who {
+pub(super) struct Who {
     /// Its process.
-    pub pid: u32,
+    pub(super) pid: u32,
     /// Field 22 of its `/proc/PID/stat`.
-    pub start_time: u64,
+    pub(super) start_time: u64,
     /// The name of its listening socket in the run directory.
-    pub socket_name: Vec<u8>,
+    pub(super) socket_name: Vec<u8>,
     /// Its protocol, once it has said so.
-    pub protocol: u16,
+    pub(super) protocol: u16,
 }
 
 #[derive(Debug)]
@@ -54,7 +54,7 @@ struct Member {
 
 /// What happened on a connection.
 #[derive(Debug)]
-pub enum Heard {
+pub(super) enum Heard {
     /// It said this.
     Said(FromSupervisor),
     /// It is gone, with the job it had.
@@ -70,7 +70,7 @@ pub enum Heard {
 
 /// All connections.
 #[derive(Debug)]
-pub struct Fleet {
+pub(super) struct Fleet {
     epoll: OwnedFd,
     members: HashMap<MemberKey, Member>,
     by_token: HashMap<AttemptToken, MemberKey>,
@@ -83,7 +83,7 @@ pub struct Fleet {
 impl Fleet {
     /// No supervisors yet; their sockets will be waited for in `epoll`, numbered from `first_key`.
     #[must_use]
-    pub fn new(epoll: OwnedFd, first_key: u64) -> Self {
+    pub(super) fn new(epoll: OwnedFd, first_key: u64) -> Self {
         Self {
             epoll,
             members: HashMap::new(),
@@ -98,7 +98,7 @@ impl Fleet {
     ///
     /// # Errors
     /// When the socket cannot be made non-blocking or watched.
-    pub fn add(
+    pub(super) fn add(
         &mut self,
         socket: OwnedFd,
         who: Who,
@@ -118,7 +118,7 @@ impl Fleet {
 
     /// A supervisor without a task, the most recently used first: the others may then go.
     #[must_use]
-    pub fn take_idle(&mut self) -> Option<MemberKey> {
+    pub(super) fn take_idle(&mut self) -> Option<MemberKey> {
         while let Some(key) = self.idle.pop() {
             if self.members.get(&key).is_some_and(|m| m.job.is_none()) {
                 return Some(key);
@@ -129,19 +129,19 @@ impl Fleet {
 
     /// Who a member is.
     #[must_use]
-    pub fn who(&self, key: MemberKey) -> Option<&Who> {
+    pub(super) fn who(&self, key: MemberKey) -> Option<&Who> {
         self.members.get(&key).map(|m| &m.who)
     }
 
     /// Learns a member's protocol from its greeting.
-    pub fn set_protocol(&mut self, key: MemberKey, protocol: u16) {
+    pub(super) fn set_protocol(&mut self, key: MemberKey, protocol: u16) {
         if let Some(member) = self.members.get_mut(&key) {
             member.who.protocol = protocol;
         }
     }
 
     /// Says that a member has this job (found there after a restart of the daemon).
-    pub fn assign(&mut self, key: MemberKey, job: Job) {
+    pub(super) fn assign(&mut self, key: MemberKey, job: Job) {
         if let Some(member) = self.members.get_mut(&key) {
             member.job = Some(job);
             self.by_token.insert(job.token, key);
@@ -150,13 +150,13 @@ impl Fleet {
 
     /// The job of a member.
     #[must_use]
-    pub fn job(&self, key: MemberKey) -> Option<Job> {
+    pub(super) fn job(&self, key: MemberKey) -> Option<Job> {
         self.members.get(&key).and_then(|m| m.job)
     }
 
     /// The member that has this attempt, if one is connected.
     #[must_use]
-    pub fn holder(&self, token: AttemptToken) -> Option<MemberKey> {
+    pub(super) fn holder(&self, token: AttemptToken) -> Option<MemberKey> {
         self.by_token.get(&token).copied()
     }
 
@@ -164,7 +164,7 @@ impl Fleet {
     ///
     /// # Errors
     /// When the spec cannot be sent; nothing was handed over then, and the lock is free.
-    pub fn start(
+    pub(super) fn start(
         &mut self,
         key: MemberKey,
         job: Job,
@@ -181,7 +181,7 @@ impl Fleet {
     }
 
     /// Queues a message to the supervisor of an attempt. False when none is connected.
-    pub fn tell(&mut self, token: AttemptToken, message: &ToSupervisor) -> bool {
+    pub(super) fn tell(&mut self, token: AttemptToken, message: &ToSupervisor) -> bool {
         let Some(key) = self.by_token.get(&token).copied() else { return false };
         let Some(member) = self.members.get_mut(&key) else { return false };
         member.connection.tell(message);
@@ -190,7 +190,7 @@ impl Fleet {
     }
 
     /// Queues a message to every supervisor.
-    pub fn tell_all(&mut self, message: &ToSupervisor) {
+    pub(super) fn tell_all(&mut self, message: &ToSupervisor) {
         for (key, member) in &mut self.members {
             member.connection.tell(message);
             self.unflushed.push(*key);
@@ -198,7 +198,7 @@ impl Fleet {
     }
 
     /// Its end is on disk: it may have the next task (unless it stays with what the task left).
-    pub fn release(&mut self, token: AttemptToken, stays: bool) {
+    pub(super) fn release(&mut self, token: AttemptToken, stays: bool) {
         let Some(key) = self.by_token.remove(&token) else { return };
         let Some(member) = self.members.get_mut(&key) else { return };
         member.job = None;
@@ -208,7 +208,7 @@ impl Fleet {
     }
 
     /// Forgets who has an attempt without calling the supervisor free.
-    pub fn forget_job(&mut self, key: MemberKey) {
+    pub(super) fn forget_job(&mut self, key: MemberKey) {
         if let Some(member) = self.members.get_mut(&key)
             && let Some(job) = member.job.take()
         {
@@ -217,14 +217,14 @@ impl Fleet {
     }
 
     /// Writes what waits, as far as the sockets take it. A broken one shows up as readable.
-    pub fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         for key in std::mem::take(&mut self.unflushed) {
             self.flush_one(key);
         }
     }
 
     /// Writes what waits for one supervisor and arms or disarms its writability.
-    pub fn flush_one(&mut self, key: MemberKey) {
+    pub(super) fn flush_one(&mut self, key: MemberKey) {
         let Some(member) = self.members.get_mut(&key) else { return };
         // An error here is also an end of file for the reading side, which reports it.
         let _broken_is_read_as_gone = member.connection.flush();
@@ -239,7 +239,7 @@ impl Fleet {
     }
 
     /// Reads what a readable supervisor has said.
-    pub fn hear(&mut self, key: MemberKey) -> Vec<Heard> {
+    pub(super) fn hear(&mut self, key: MemberKey) -> Vec<Heard> {
         let Some(member) = self.members.get_mut(&key) else { return Vec::new() };
         let received = member.connection.receive();
         let mut heard = Vec::new();
@@ -269,16 +269,18 @@ impl Fleet {
 
     /// How many have a task, and how many have none.
     #[must_use]
-    pub fn counts(&self) -> (u32, u32) {
+    pub(super) fn counts(&self) -> (u32, u32) {
         let busy = self.members.values().filter(|m| m.job.is_some()).count();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         (count(busy), count(self.members.len() - busy))
     }
 
-    /// The epoll set, for the loop.
-    #[must_use]
-    pub fn epoll(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
+    /// Has the loop woken when a child of ours ends; closing the pidfd ends that.
+    pub(super) fn watch_child(&self, pidfd: &OwnedFd) {
+        let key = epoll::EventData::new_u64(super::select::CHILD);
+        if let Err(errno) = epoll::add(&self.epoll, pidfd, key, epoll::EventFlags::IN) {
+            tracing::warn!(%errno, "a child that ends stays a zombie until the next one does");
+        }
     }
 }
 

@@ -28,8 +28,10 @@ impl Engine {
                     if let Some(error) = error {
                         tracing::warn!(%error, ?job, "a supervisor's connection broke");
                     }
-                    self.zombies.extend(child);
-                    self.reap();
+                    if let Some(pidfd) = child {
+                        self.fleet.watch_child(&pidfd);
+                        self.zombies.push(pidfd);
+                    }
                     if let Some(job) = job {
                         self.alive.remove(&job.token);
                         self.look_into(now, job, turn);
@@ -189,8 +191,7 @@ impl Engine {
         }
     }
 
-    /// Reaps children that have closed their socket. One may need a moment more to end; it is asked
-    /// again with the next.
+    /// Reaps children that have ended.
     pub(super) fn reap(&mut self) {
         use meanwhile_host::spawn_supervisor::reap;
         self.zombies.retain(|pidfd| matches!(reap(pidfd), Ok(None)));

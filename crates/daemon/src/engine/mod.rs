@@ -220,6 +220,9 @@ impl Engine {
         for input in std::mem::take(&mut self.follow_ups) {
             self.apply(now, input, &mut turn);
         }
+        if ready.children {
+            self.reap();
+        }
         for key in ready.members {
             self.hear(now, key, &mut turn);
         }

@@ -21,16 +21,16 @@ const CONNECT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// An attempt whose lock is held by somebody that does not answer.
 #[derive(Debug)]
-pub struct Unreached {
+pub(super) struct Unreached {
     /// Which.
-    pub job: Job,
+    pub(super) job: Job,
     /// When to look again.
-    pub again_at: Boot,
+    pub(super) again_at: Boot,
     pause: Duration,
 }
 
 /// The attempts that had, or were being given, a supervisor.
-pub fn active_attempts(tasks: &[LoadedTask]) -> Vec<Job> {
+pub(super) fn active_attempts(tasks: &[LoadedTask]) -> Vec<Job> {
     tasks
         .iter()
         .filter(|t| t.state.is_active() || (t.seat_kept && t.state != State::Queued))

@@ -27,11 +27,11 @@ const RETRY: Duration = Duration::from_millis(20);
 
 /// What is to be reported once the remains are gone.
 #[derive(Debug)]
-pub struct Remains {
+pub(super) struct Remains {
     /// The end, as the owner file tells it.
-    pub report: Report,
+    pub(super) report: Report,
     /// It was called unkillable already; what remains to be said is that it is empty.
-    pub over: bool,
+    pub(super) over: bool,
 }
 
 /// Kills and verifies for at most [`GIVE_UP`]; false when something is still there.

@@ -19,23 +19,27 @@ use super::fleet::MemberKey;
 use crate::letters::Bell;
 
 /// Numbers below this are not supervisors.
-pub const FIRST_MEMBER: u64 = 16;
+pub(super) const FIRST_MEMBER: u64 = 16;
 const BELL: u64 = 0;
 const TIMER: u64 = 1;
+/// The pidfd of a child that is about to end.
+pub(super) const CHILD: u64 = 2;
 /// Events taken per turn: the rest come with the next, in turn.
 const EVENTS: usize = 256;
 
 /// What woke the loop.
 #[derive(Debug, Default)]
-pub struct Ready {
+pub(super) struct Ready {
     /// There may be letters.
-    pub letters: bool,
+    pub(super) letters: bool,
+    /// A child has ended.
+    pub(super) children: bool,
     /// Supervisors that said something or can be written to.
-    pub members: Vec<MemberKey>,
+    pub(super) members: Vec<MemberKey>,
 }
 
 /// The epoll set and its timer.
-pub struct Selector {
+pub(super) struct Selector {
     epoll: OwnedFd,
     timer: OwnedFd,
     bell: Arc<Bell>,
@@ -48,7 +52,7 @@ impl Selector {
     ///
     /// # Errors
     /// When the process has no descriptor left.
-    pub fn new(bell: Arc<Bell>) -> io::Result<Self> {
+    pub(super) fn new(bell: Arc<Bell>) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = timerfd_create(TimerfdClockId::Boottime, flags)?;
@@ -62,7 +66,7 @@ impl Selector {
     ///
     /// # Errors
     /// When the process has no descriptor left.
-    pub fn share(&self) -> io::Result<OwnedFd> {
+    pub(super) fn share(&self) -> io::Result<OwnedFd> {
         self.epoll.try_clone()
     }
 
@@ -70,7 +74,7 @@ impl Selector {
     ///
     /// # Errors
     /// What the system says; an interruption is no error.
-    pub fn wait(&mut self, due: Option<Boot>) -> io::Result<Ready> {
+    pub(super) fn wait(&mut self, due: Option<Boot>) -> io::Result<Ready> {
         self.arm(due)?;
         self.events.clear();
         match epoll::wait(&self.epoll, spare_capacity(&mut self.events), None) {
@@ -89,6 +93,7 @@ impl Selector {
                     let _already_read = rustix::io::read(&self.timer, &mut count);
                     self.armed = None;
                 }
+                CHILD => ready.children = true,
                 key => ready.members.push(MemberKey(key)),
             }
         }

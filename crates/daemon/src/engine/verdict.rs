@@ -20,7 +20,7 @@ use super::fleet::Job;
 
 /// What the owner file of an attempt says.
 #[derive(Debug)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Somebody holds the lock: who, by the header.
     Held(Option<OwnerHeader>),
     /// Nothing of it was ever executed.
@@ -37,7 +37,7 @@ pub enum Verdict {
 ///
 /// # Errors
 /// When the home cannot be read: then nothing is known, and nothing may be concluded.
-pub fn verdict(home: &Home, boot_id: &[u8; 16], job: Job) -> Result<Verdict, String> {
+pub(super) fn verdict(home: &Home, boot_id: &[u8; 16], job: Job) -> Result<Verdict, String> {
     let path = home.paths.attempt(job.task, job.attempt);
     match std::fs::symlink_metadata(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Verdict::NeverRan),

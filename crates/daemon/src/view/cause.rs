@@ -45,7 +45,7 @@ pub fn cause(cause: &Cause) -> Wire {
 
 /// Who did something, in a word or two.
 #[must_use]
-pub fn actor(actor: &Actor) -> String {
+pub(crate) fn actor(actor: &Actor) -> String {
     match actor {
         Actor::Person => "user".into(),
         Actor::Session(session) => session.to_string(),
