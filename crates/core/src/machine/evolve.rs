@@ -71,7 +71,9 @@ impl Core {
                 self.next_seat += 1;
                 let row = self.row_mut(id);
                 row.state = next;
-                row.not_before = None;
+                if row.rare().not_before.is_some() {
+                    row.change_rare(|rare| rare.not_before = None);
+                }
                 row.active =
                     Some(Box::new(Active { token: *token, seat, deadline: None, stop: None }));
                 self.take_seat(id);
@@ -85,7 +87,7 @@ impl Core {
             Fact::Ready { .. } => self.row_mut(id).ready = true,
             Fact::Extended { timeout, deadline, .. } => {
                 let row = self.row_mut(id);
-                row.extended = millis(*timeout);
+                row.change_rare(|rare| rare.extended = millis(*timeout));
                 if let Some(active) = &mut row.active {
                     active.deadline = *deadline;
                 }
@@ -111,7 +113,7 @@ impl Core {
                 self.free_seat(id);
                 let row = self.row_mut(id);
                 row.state = next;
-                row.crashes = *crashes;
+                row.change_rare(|rare| rare.crashes = *crashes);
                 self.enqueue(id);
             }
             Fact::Retried { order, not_before, retries_used, lost_retries, .. } => {
@@ -140,7 +142,7 @@ impl Core {
         let mut row = self.make_row(spec, placement);
         row.order = order;
         row.queued_at = at;
-        row.not_before = not_before.map(Box::new);
+        row.change_rare(|rare| rare.not_before = not_before);
         if self.archive.keep {
             let task = ReopenedTask {
                 attempt: 1,
@@ -175,11 +177,13 @@ impl Core {
         row.attempt = event.attempt;
         row.order = order;
         row.queued_at = event.at;
-        row.not_before = not_before.map(Box::new);
-        (row.retries_used, row.lost_retries) = spent;
-        row.crashes = 0;
         row.ready = false;
-        row.extended = None;
+        row.change_rare(|rare| {
+            rare.not_before = not_before;
+            (rare.retries_used, rare.lost_retries) = spent;
+            rare.crashes = 0;
+            rare.extended = None;
+        });
         self.next_order = self.next_order.max(order.saturating_add(1));
         self.enqueue(id);
     }
@@ -200,7 +204,7 @@ impl Core {
     /// Whether it must wait for another task. Conditions are judged when that one ends; what ended
     /// before, and was judged then or disregarded by a retry, is history.
     pub(super) fn has_open_dependency(&self, row: &Row) -> bool {
-        row.after().iter().any(|d| self.is_unfinished(d.task))
+        row.rare().after.iter().any(|d| self.is_unfinished(d.task))
     }
 
     pub(super) fn is_unfinished(&self, id: TaskId) -> bool {
@@ -209,10 +213,10 @@ impl Core {
 
     /// Puts an unfinished row into every index but its queue.
     pub(super) fn insert(&mut self, id: TaskId, row: Row) {
-        for ancestor in &row.ancestors {
+        for ancestor in &row.rare().ancestors {
             self.descendants.entry(*ancestor).or_default().insert(id);
         }
-        for dependency in row.after() {
+        for dependency in &row.rare().after {
             self.dependents.entry(dependency.task).or_default().insert(id);
         }
         if row.counted
@@ -240,7 +244,7 @@ impl Core {
 
     fn await_moment(&mut self, id: TaskId) {
         let row = self.row_mut(id);
-        if let Some(due) = &row.not_before {
+        if let Some(due) = row.rare().not_before {
             let at = due.boot;
             row.place = Place::Timer;
             let lane = row.lane;
@@ -272,7 +276,7 @@ impl Core {
             }
             Place::Timer => {
                 lane.blocked -= 1;
-                if let Some(due) = &row.not_before {
+                if let Some(due) = row.rare().not_before {
                     self.due.remove(&(due.boot, id));
                 }
             }
@@ -326,10 +330,10 @@ impl Core {
         {
             session.live -= 1;
         }
-        for ancestor in &row.ancestors {
+        for ancestor in &row.rare().ancestors {
             unlist(&mut self.descendants, *ancestor, id);
         }
-        for dependency in row.after() {
+        for dependency in &row.rare().after {
             unlist(&mut self.dependents, dependency.task, id);
         }
         for dependent in self.dependents.get(&id).cloned().unwrap_or_default() {
@@ -345,7 +349,7 @@ impl Core {
         if row.state != State::Queued {
             return;
         }
-        let mut decided = row.after().iter().filter(|d| d.task == target);
+        let mut decided = row.rare().after.iter().filter(|d| d.task == target);
         if decided.all(|d| d.condition.is_met_by(state)) {
             self.requeue(dependent);
         } else {

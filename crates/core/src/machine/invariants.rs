@@ -116,19 +116,19 @@ impl Core {
         let fits = match row.place {
             Place::Nowhere => !queued,
             Place::Dependencies => open,
-            Place::Timer => !open && row.not_before.is_some(),
+            Place::Timer => !open && row.rare().not_before.is_some(),
             Place::Lane => !open,
         };
         holds!(fits, "{id} waits at {:?}, open dependencies: {open}", row.place);
         let key = Key::new(id, row);
         let listed = lane.queue.contains(&key) || lane.over.contains(&key);
         holds!(listed == (row.place == Place::Lane), "{id} at {:?} is lost", row.place);
-        let timed = row.not_before.as_ref().is_some_and(|d| self.due.contains(&(d.boot, id)));
+        let timed = row.rare().not_before.is_some_and(|d| self.due.contains(&(d.boot, id)));
         holds!(timed == (row.place == Place::Timer), "{id} at {:?} has no timer", row.place);
         if let Some(active) = &row.active {
             holds!(lane.holders.contains(&(active.seat, id)), "{id} has no seat");
         }
-        for dependency in row.after().iter().filter(|_| !state.is_terminal()) {
+        for dependency in row.rare().after.iter().filter(|_| !state.is_terminal()) {
             let known = self.dependents.get(&dependency.task).is_some_and(|d| d.contains(&id));
             holds!(known, "{id} is after {}, which is not on record", dependency.task);
         }
@@ -156,7 +156,7 @@ impl Core {
     fn check_indexes(&self) -> Result<(), String> {
         let mut below: BTreeMap<TaskId, BTreeSet<TaskId>> = BTreeMap::new();
         for (id, row) in self.rows.iter().filter(|(_, r)| !r.state.is_terminal()) {
-            for ancestor in &row.ancestors {
+            for ancestor in &row.rare().ancestors {
                 below.entry(*ancestor).or_default().insert(*id);
             }
         }
@@ -165,7 +165,7 @@ impl Core {
             holds!(!waiting.is_empty(), "{target} is kept for no dependent");
             for id in waiting {
                 let row = self.rows.get(id).filter(|row| !row.state.is_terminal());
-                let really = row.is_some_and(|r| r.after().iter().any(|d| d.task == *target));
+                let really = row.is_some_and(|r| r.rare().after.iter().any(|d| d.task == *target));
                 holds!(really, "{id} is not after {target}");
             }
         }

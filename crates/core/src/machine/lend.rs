@@ -194,7 +194,7 @@ impl Core {
         let lenders = || waiting.iter().filter(|w| self.may_lend(**w));
         let any = *lenders().next()?;
         if let Some(first) = lenders().filter_map(|w| self.first_below(*w, lane)).min() {
-            let ancestors = &self.rows[&first.task].ancestors;
+            let ancestors = &self.rows[&first.task].rare().ancestors;
             let lender = ancestors.iter().find(|a| waiting.contains(a) && self.may_lend(**a))?;
             return Some((first, *lender));
         }

@@ -39,17 +39,20 @@ impl Core {
         row.attempt = task.attempt;
         row.order = task.order;
         row.queued_at = task.queued_at;
-        row.crashes = task.crashes;
-        row.retries_used = task.retries_used;
-        row.lost_retries = task.lost_retries;
-        row.extended = millis(task.timeout).filter(|t| Some(*t) != row.timeout);
+        let timeout = row.timeout;
+        row.change_rare(|rare| {
+            rare.crashes = task.crashes;
+            rare.retries_used = task.retries_used;
+            rare.lost_retries = task.lost_retries;
+            rare.extended = millis(task.timeout).filter(|t| Some(*t) != timeout);
+        });
         row.ready = task.ready;
         row.seat_kept = task.seat_kept;
         self.next_order = self.next_order.max(task.order.saturating_add(1));
         let queued = task.state == State::Queued;
         if queued {
             let due = task.not_before.map(|d| if same_boot { d } else { d.after_reboot(now) });
-            row.not_before = due.map(Box::new);
+            row.change_rare(|rare| rare.not_before = due);
         } else {
             let token = task.token.expect("the store writes the token with `starting`");
             let (deadline, stop, seat) = (task.deadline, task.stop, self.next_seat);

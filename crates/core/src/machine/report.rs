@@ -143,7 +143,7 @@ impl Core {
         }
         let row = &self.rows[&task];
         if row.state.is_active() {
-            if row.extended.is_some() {
+            if row.rare().extended.is_some() {
                 let timeout = row.allowed();
                 turn.effects.push(Effect::SetTimeout { task, token, timeout });
             }
@@ -167,7 +167,7 @@ impl Core {
     /// The same attempt again, at its old place, unless starting it keeps taking supervisors down.
     fn never_ran(&mut self, now: Now, task: TaskId, turn: &mut Turn) {
         let row = &self.rows[&task];
-        let crashes = row.crashes.saturating_add(1);
+        let crashes = row.rare().crashes.saturating_add(1);
         if row.state == State::Starting
             && row.stop().is_none()
             && crashes < limits::MAX_START_CRASHES

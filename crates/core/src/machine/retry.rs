@@ -26,8 +26,9 @@ pub(super) enum Again {
 impl Again {
     /// Whether an attempt that ended so is followed by another, by itself.
     pub(super) fn after(row: &Row, end: &End) -> Option<Self> {
-        let retry = row.retry.as_ref()?;
-        let left = row.retries_used < retry.retries;
+        let rare = row.rare();
+        let retry = rare.retry.as_ref()?;
+        let left = rare.retries_used < retry.retries;
         match end.state {
             State::Failed => {
                 (left && may_help(&end.cause, &retry.on_codes)).then_some(Self::Policy)
@@ -35,7 +36,7 @@ impl Again {
             // What it did before it was lost is unknown: only a task that says that this does no
             // harm runs again.
             State::Interrupted if !row.idempotent => None,
-            State::Interrupted if row.lost_retries < limits::LOST_RETRIES => Some(Self::Lost),
+            State::Interrupted if rare.lost_retries < limits::LOST_RETRIES => Some(Self::Lost),
             State::Interrupted => left.then_some(Self::Policy),
             State::Completed | State::Cancelled => None,
             State::Queued | State::Starting | State::Running | State::InputRequired => None,
@@ -79,9 +80,9 @@ impl Core {
         again: Again,
         turn: &mut Turn,
     ) {
-        let row = self.row_mut(task);
-        let (mut used, mut lost) = (row.retries_used, row.lost_retries);
-        let base = row.retry.as_ref().map(|r| r.backoff).unwrap_or_default();
+        let rare = self.rows[&task].rare();
+        let (mut used, mut lost) = (rare.retries_used, rare.lost_retries);
+        let base = rare.retry.as_ref().map(|r| r.backoff).unwrap_or_default();
         let base = match again {
             Again::Policy => {
                 used += 1;

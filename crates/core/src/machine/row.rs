@@ -1,4 +1,4 @@
-//! What scheduling needs to know of one task: some 120 bytes, boxes only for what few tasks have.
+//! What scheduling needs to know of one task, in boxes what few tasks have.
 //!
 //! Owns: the shape of a row and how it comes from a spec. Never holds the spec itself.
 
@@ -11,7 +11,7 @@ use crate::spec::{Dependency, Placement, TaskSpec};
 use crate::state::State;
 use crate::time::{Due, Wall};
 
-/// One task of which something may still come.
+/// One task of which something may still come. 64 bytes: there may be 100,000 of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) state: State,
@@ -28,9 +28,6 @@ pub(super) struct Row {
     /// Terminal, but its unkillable processes hold the seat.
     pub(super) seat_kept: bool,
     pub(super) attempt: u32,
-    pub(super) crashes: u32,
-    pub(super) retries_used: u32,
-    pub(super) lost_retries: u32,
     pub(super) priority: i32,
     /// Number in `Core::lanes`.
     pub(super) lane: u32,
@@ -40,17 +37,38 @@ pub(super) struct Row {
     pub(super) queued_at: Wall,
     /// Running time allowed to any attempt, in ms.
     pub(super) timeout: Option<NonZeroU64>,
-    /// Running time allowed to this attempt after an extension, in ms.
-    pub(super) extended: Option<NonZeroU64>,
-    pub(super) ancestors: Box<[TaskId]>,
-    pub(super) retry: Option<Box<Retry>>,
-    /// What must have ended before it starts. Boxed twice: a fat pointer would cost every row.
-    #[expect(clippy::box_collection, reason = "8 bytes instead of 24 in each of 100,000 rows")]
-    pub(super) after: Option<Box<Vec<Dependency>>>,
-    /// Not to be started before; none once it has started.
-    pub(super) not_before: Option<Box<Due>>,
+    /// None while all of it is as in [`NOTHING_RARE`].
+    rare: Option<Box<Rare>>,
     pub(super) active: Option<Box<Active>>,
 }
+
+/// What most tasks do not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rare {
+    pub(super) ancestors: Vec<TaskId>,
+    /// What must have ended before it starts.
+    pub(super) after: Vec<Dependency>,
+    pub(super) retry: Option<Retry>,
+    /// Not to be started before; none once it has started.
+    pub(super) not_before: Option<Due>,
+    /// Running time allowed to this attempt after an extension, in ms.
+    pub(super) extended: Option<NonZeroU64>,
+    pub(super) crashes: u32,
+    pub(super) retries_used: u32,
+    pub(super) lost_retries: u32,
+}
+
+/// What most tasks have instead.
+static NOTHING_RARE: Rare = Rare {
+    ancestors: Vec::new(),
+    after: Vec::new(),
+    retry: None,
+    not_before: None,
+    extended: None,
+    crashes: 0,
+    retries_used: 0,
+    lost_retries: 0,
+};
 
 /// Where a row waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +112,7 @@ impl Row {
     /// A queued row of attempt 1, without its order.
     pub(super) fn new(spec: &TaskSpec, placement: &Placement, lane: u32, session: u32) -> Self {
         let policy = &spec.retry;
-        Self {
+        let mut row = Self {
             state: State::Queued,
             place: Place::Nowhere,
             over_limit: placement.over_limit,
@@ -104,33 +122,40 @@ impl Row {
             ready: false,
             seat_kept: false,
             attempt: 1,
-            crashes: 0,
-            retries_used: 0,
-            lost_retries: 0,
             priority: placement.priority,
             lane,
             session,
             order: 0,
             queued_at: Wall::default(),
             timeout: millis(spec.timing.timeout),
-            extended: None,
-            ancestors: placement.ancestors.clone().into_boxed_slice(),
-            retry: (policy.retries > 0 || spec.idempotent).then(|| {
-                Box::new(Retry {
-                    retries: policy.retries,
-                    backoff: policy.backoff,
-                    on_codes: policy.on_codes.clone().into_boxed_slice(),
-                })
-            }),
-            after: (!spec.after.is_empty()).then(|| Box::new(spec.after.clone())),
-            not_before: None,
+            rare: None,
             active: None,
-        }
+        };
+        row.change_rare(|rare| {
+            rare.ancestors.clone_from(&placement.ancestors);
+            rare.after.clone_from(&spec.after);
+            rare.retry = (policy.retries > 0 || spec.idempotent).then(|| Retry {
+                retries: policy.retries,
+                backoff: policy.backoff,
+                on_codes: policy.on_codes.clone().into_boxed_slice(),
+            });
+        });
+        row
+    }
+
+    pub(super) fn rare(&self) -> &Rare {
+        self.rare.as_deref().unwrap_or(&NOTHING_RARE)
+    }
+
+    pub(super) fn change_rare(&mut self, change: impl FnOnce(&mut Rare)) {
+        let mut rare = self.rare.take().unwrap_or_else(|| Box::new(NOTHING_RARE.clone()));
+        change(&mut rare);
+        self.rare = (*rare != NOTHING_RARE).then_some(rare);
     }
 
     /// Running time allowed to this attempt.
     pub(super) fn allowed(&self) -> Option<Duration> {
-        self.extended.or(self.timeout).map(|ms| Duration::from_millis(ms.get()))
+        self.rare().extended.or(self.timeout).map(|ms| Duration::from_millis(ms.get()))
     }
 
     pub(super) fn token(&self) -> Option<AttemptToken> {
@@ -139,9 +164,5 @@ impl Row {
 
     pub(super) fn stop(&self) -> Option<&Stop> {
         self.active.as_ref()?.stop.as_ref()
-    }
-
-    pub(super) fn after(&self) -> &[Dependency] {
-        self.after.as_deref().map_or(&[], Vec::as_slice)
     }
 }

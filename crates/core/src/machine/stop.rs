@@ -96,7 +96,7 @@ impl Core {
             .iter()
             .filter(|(_, row)| row.state == State::Queued)
             .filter(|(_, row)| {
-                let chosen = row.not_before.as_ref().map_or(row.queued_at, |due| due.wall);
+                let chosen = row.rare().not_before.map_or(row.queued_at, |due| due.wall);
                 now.wall.since(row.queued_at.max(chosen)) > stale
             })
             .map(|(id, _)| *id)

@@ -83,7 +83,7 @@ impl Core {
     pub(super) fn wait(&mut self, wait: Wait, turn: &mut Turn) -> Result<(), Refusal> {
         let inside = wait.inside.filter(|task| self.is_active(*task));
         if let Some(inside) = wait.inside {
-            let above: &[TaskId] = self.rows.get(&inside).map_or(&[], |row| &row.ancestors);
+            let above: &[TaskId] = self.rows.get(&inside).map_or(&[], |row| &row.rare().ancestors);
             for target in &wait.targets {
                 if target.task == inside || above.contains(&target.task) {
                     let target = target.task;
@@ -116,7 +116,7 @@ impl Core {
                 }
                 Some(row) if row.ready && wait.until == Until::Ready => waiting.succeeded = true,
                 Some(row) => {
-                    let below = inside.is_some_and(|w| row.ancestors.contains(&w));
+                    let below = inside.is_some_and(|w| row.rare().ancestors.contains(&w));
                     if waiting.pending.insert(target.task, below).is_none() {
                         waiting.below += usize::from(below);
                     }

@@ -100,13 +100,13 @@ impl Core {
 
     fn why(&self, row: &Row, position: Option<u32>) -> Option<Why> {
         if row.place == Place::Dependencies {
-            let open = row.after().iter().map(|d| d.task).filter(|t| self.is_unfinished(*t));
+            let open = row.rare().after.iter().map(|d| d.task).filter(|t| self.is_unfinished(*t));
             let on: BTreeSet<TaskId> = open.collect();
             return Some(Why::Dependencies { on: on.into_iter().collect() });
         }
-        if let (Place::Timer, Some(due)) = (row.place, &row.not_before) {
-            let backoff = row.retries_used + row.lost_retries > 0;
-            return Some(Why::Until { due: **due, backoff });
+        if let (Place::Timer, Some(due)) = (row.place, row.rare().not_before) {
+            let backoff = row.rare().retries_used + row.rare().lost_retries > 0;
+            return Some(Why::Until { due, backoff });
         }
         if let Some(reason) = &self.held {
             return Some(Why::Held { reason: reason.clone() });

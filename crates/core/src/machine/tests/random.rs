@@ -302,7 +302,11 @@ impl Life {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_life_keeps_the_invariants_replays_and_ends(steps in vec(step(), 1..120)) {
@@ -318,6 +322,18 @@ proptest! {
             prop_assert!(life.w.store.ends.contains_key(&(*id, task.attempt)));
         }
         prop_assert!(life.w.core.lanes().iter().all(|l| l.holders.is_empty()));
+    }
+
+    #[test]
+    fn the_same_inputs_give_the_same_facts_and_effects(steps in vec(step(), 1..40)) {
+        let mut lives = [Life::new(), Life::new()];
+        for life in &mut lives {
+            for step in steps.clone() {
+                life.take(step);
+            }
+        }
+        prop_assert_eq!(&lives[0].w.log, &lives[1].w.log);
+        prop_assert_eq!(&lives[0].w.effects, &lives[1].w.effects);
     }
 
     /// Trees of tasks in one lane or two, each waiting for all of its children: no limit is too low for
