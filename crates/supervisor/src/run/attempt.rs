@@ -152,6 +152,10 @@ impl Attempt {
         // A mark that cannot be written costs a daemon that recovers the main process's number, no more.
         let _ = self.owner.write_main(main);
         self.main = Main::Alive(main);
+        // The child has its copy; what may be megabytes is not kept for as long as the task runs.
+        self.spec.env = Vec::new();
+        self.spec.argv.truncate(1);
+        self.spec.argv.shrink_to_fit();
         self.exec_report = Some(prepared.spawned.report);
         self.born_in_cgroup = prepared.spawned.born_in_cgroup;
         self.outputs = prepared.outputs;
