@@ -71,6 +71,8 @@ impl Batch {
     /// Names the line of an error that the daemon found in an entry.
     pub(crate) fn name_line(&self, mut error: ApiError) -> ApiError {
         let index = error.details.get("index").and_then(serde_json::Value::as_u64);
+        // Of a single entry the daemon does not say which one it is.
+        let index = index.or((self.lines.len() == 1).then_some(0));
         let line = index.and_then(|index| self.lines.get(usize::try_from(index).ok()?));
         if let (Some(line), Some(index)) = (line, index) {
             // The daemon knows nothing of empty lines and counts entries.

@@ -44,8 +44,8 @@ fn finding(context: &Context, check: &Check) -> String {
         format!("{}{name} {}\n", context.out.paint(tone, &mark), sanitise::line(&check.text));
     if check.health != Health::Ok {
         for hint in &check.hint {
-            let hint = format!("        hint: {}\n", sanitise::line(hint));
-            text.push_str(&context.out.paint(Tone::Faint, &hint).to_string());
+            let hint = format!("        hint: {}", sanitise::line(hint));
+            text.push_str(&format!("{}\n", context.out.paint(Tone::Faint, &hint)));
         }
     }
     text

@@ -80,8 +80,8 @@ pub(crate) fn show(context: &Context) -> Answer {
         waiting.filter_map(|waiting| waiting.setting.as_deref()).collect();
     settings.dedup();
     if let Some(setting) = settings.first() {
-        let hint = format!("to run more at once: meanwhile config set {setting} N\n");
-        text.push_str(&screen.paint(Tone::Faint, &hint).to_string());
+        let hint = format!("to run more at once: meanwhile config set {setting} N");
+        text.push_str(&format!("{}\n", screen.paint(Tone::Faint, &hint)));
     }
     text.push('\n');
     for (line, what) in ADVICE {
