@@ -375,6 +375,19 @@ impl TestHome {
         self.state.join("logs/daemon.log")
     }
 
+    /// Removes the empty cgroup that the daemon leaves for the next daemon of the same home: there
+    /// will be none. Where it was, the daemon's log says.
+    fn remove_cgroup(&self) {
+        let log = fs::read_to_string(self.diagnosis_later()).unwrap_or_default();
+        let paths = log.lines().filter_map(|line| {
+            let entry: Value = serde_json::from_str(line).ok()?;
+            Some(PathBuf::from(entry["path"].as_str()?))
+        });
+        for path in paths.filter(|path| path.starts_with("/sys/fs/cgroup")) {
+            remove_empty_directories(&path);
+        }
+    }
+
     fn kill_everything(&self) {
         for _ in 0..KILL_ROUNDS {
             let found: Vec<Process> =
@@ -398,10 +411,21 @@ impl Drop for TestHome {
             println!("{}", self.diagnosis());
         }
         self.kill_everything();
+        self.remove_cgroup();
         if self.has_disk {
             let _ = Command::new("umount").arg("--lazy").arg(self.root()).status();
         }
     }
+}
+
+/// Removes a tree of directories as far as they are empty; cgroups with processes resist.
+fn remove_empty_directories(path: &Path) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty_directories(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(path);
 }
 
 /// A tmpfs: the kernel gives ENOSPC exactly at the size, and needs no image and no loop device.
