@@ -11,6 +11,7 @@ use meanwhile_api::client::{Client, Options};
 use meanwhile_api::headers::SessionClaim;
 use meanwhile_api::{ApiError, ErrorCode};
 use meanwhile_daemon::front::{self, Surroundings};
+use meanwhile_daemon::offline::Offline;
 use meanwhile_daemon::run::Ran;
 
 use crate::cli::Globals;
@@ -48,13 +49,17 @@ pub(crate) fn client(
     session: Option<SessionClaim>,
     without: WithoutDaemon,
 ) -> Result<Client, ApiError> {
-    let socket = surroundings(globals).paths()?.socket();
-    let mut options = Options { session, ..Options::new(socket) };
+    let paths = surroundings(globals).paths()?;
+    let mut options = Options::new(paths.socket());
     if without != WithoutDaemon::Fail {
         let globals = globals.clone();
         options.start = Some(Box::new(move || front::start_daemon(&surroundings(&globals))));
     }
-    Ok(Client::new(options))
+    if without == WithoutDaemon::ReadStore {
+        let offline = Offline { paths, claim: session.clone() };
+        options.offline = Some(Box::new(move |request| offline.answer(request)));
+    }
+    Ok(Client::new(Options { session, ..options }))
 }
 
 /// Runs the daemon in this process until it is stopped.
