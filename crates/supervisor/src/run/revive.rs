@@ -58,18 +58,16 @@ impl Reviver {
         self.next
     }
 
-    /// Starts a daemon when it is time and nobody else did.
-    pub(super) fn advance(&mut self, init: &Init, run_dir: &OwnedFd, now: Moment) {
+    /// Starts a daemon when it is time and nobody else did. True when one was found alive.
+    pub(super) fn advance(&mut self, init: &Init, run_dir: &OwnedFd, now: Moment) -> bool {
         if self.next.is_none_or(|next| now < next) {
-            return;
+            return false;
         }
         self.pause = (self.pause * 2).min(REVIVE_LAST);
         self.next = Some(now.after(self.pause));
         self.turn = None;
         self.turn = take_turn(run_dir);
-        if self.turn.is_some() {
-            let _ = start(init);
-        }
+        self.turn.is_some() && start(init) == DaemonResult::Alive
     }
 }
 

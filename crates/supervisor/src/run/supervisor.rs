@@ -188,7 +188,7 @@ impl Supervisor {
         }
         let max_tasks = self.init.as_ref().map_or(MAX_TASKS, |init| init.max_tasks);
         self.task.is_none()
-            && (self.daemon.is_none()
+            && ((self.daemon.is_none() && self.reviver.next().is_none())
                 || self.daemon_stopping
                 || self.asked_to_leave
                 || self.tasks_run >= max_tasks
@@ -287,12 +287,13 @@ impl Supervisor {
         }
     }
 
-    /// A peer is gone. If it was the daemon and a task is here, another is wanted.
+    /// A peer is gone. If it was the daemon, another is wanted: by the task that is here, or by the queue,
+    /// of which an idle supervisor knows nothing.
     fn lose(&mut self, id: u64) {
         self.peers.retain(|peer| peer.id != id);
         if self.daemon == Some(id) {
             self.daemon = None;
-            if self.task.is_some() && !self.daemon_stopping {
+            if self.init.is_some() && !self.daemon_stopping {
                 self.reviver.arm(Moment::now());
             }
         }
@@ -458,7 +459,11 @@ impl Supervisor {
 
     fn revive(&mut self) {
         if let (Some(init), None, false) = (&self.init, self.daemon, self.asked_to_leave) {
-            self.reviver.advance(init, &self.run_dir, Moment::now());
+            let lives = self.reviver.advance(init, &self.run_dir, Moment::now());
+            // One with a task stays armed until the new daemon has come for it.
+            if lives && self.task.is_none() {
+                self.reviver.disarm();
+            }
         }
     }
 
