@@ -24,17 +24,13 @@ impl<'a> Printer<'a> {
 
     /// Prints a page, with a mark where something is missing.
     pub(crate) fn page(&mut self, page: &OutputReply) -> Result<(), Failure> {
-        let mut rest = page.text.as_bytes();
-        let mut printed = 0;
-        for gap in &page.gaps {
-            let at = usize::try_from(gap.at).unwrap_or(usize::MAX).saturating_sub(printed);
-            let (before, after) = rest.split_at(at.min(rest.len()));
-            self.bytes(before)?;
-            printed += before.len();
-            rest = after;
+        let (first, rest) = pieces(page);
+        self.bytes(first)?;
+        for (gap, bytes) in rest {
             self.context.note(&mark(gap));
+            self.bytes(bytes)?;
         }
-        self.bytes(rest)
+        Ok(())
     }
 
     /// Prints what is left at the end.
@@ -55,7 +51,47 @@ impl<'a> Printer<'a> {
     }
 }
 
+/// The text up to the first gap, and each gap with the text after it.
+fn pieces(page: &OutputReply) -> (&[u8], Vec<(&Gap, &[u8])>) {
+    let text = page.text.as_bytes();
+    let at = |gap: &Gap| usize::try_from(gap.at).unwrap_or(usize::MAX).min(text.len());
+    let ends = page.gaps.iter().skip(1).map(at).chain([text.len()]);
+    let first = page.gaps.first().map_or(text.len(), at);
+    let rest = page.gaps.iter().zip(ends);
+    (&text[..first], rest.map(|(gap, end)| (gap, &text[at(gap).min(end)..end])).collect())
+}
+
 fn mark(gap: &Gap) -> String {
     let size = when::bytes(gap.to.saturating_sub(gap.from));
     format!("[{size} are gone here, bytes {} to {}: the log was over its cap]", gap.from, gap.to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meanwhile_api::OsText;
+    use meanwhile_api::task::State;
+
+    #[test]
+    fn gaps_are_marked_where_they_are() {
+        let gap = |at| Gap { at, from: 100, to: 1_124 };
+        let mut page = OutputReply {
+            text: OsText::from("abcdef"),
+            next_cursor: 0,
+            bytes: 0,
+            dropped_bytes: 0,
+            gaps: vec![gap(2), gap(4)],
+            truncated: false,
+            attempt: 1,
+            state: State::Running,
+            ended: false,
+        };
+        let expected = (&b"ab"[..], vec![(&page.gaps[0], &b"cd"[..]), (&page.gaps[1], &b"ef"[..])]);
+        assert_eq!(pieces(&page), expected);
+        assert!(mark(&page.gaps[0]).starts_with("[1 KiB are gone here, bytes 100 to 1124"));
+        page.gaps = vec![gap(99)];
+        assert_eq!(pieces(&page), (&b"abcdef"[..], vec![(&page.gaps[0], &b""[..])]));
+        page.gaps.clear();
+        assert_eq!(pieces(&page), (&b"abcdef"[..], Vec::new()));
+    }
 }
