@@ -16,8 +16,10 @@ use meanwhile_store::{
 use meanwhile_testkit::conformance::home_identity;
 use meanwhile_testkit::mode;
 
-/// Names the store for the helper process of `what_was_acknowledged_survives_kill_9`.
+/// Names the store for the helper process.
 const VICTIM: &str = "MEANWHILE_STORE_TEST_VICTIM";
+/// Ends the helper process by itself after so many pairs.
+const PAIRS: &str = "MEANWHILE_STORE_TEST_PAIRS";
 
 fn home() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -94,14 +96,39 @@ fn pairs(store: &mut SqliteStore) -> u64 {
 }
 
 #[test]
-#[ignore = "the helper process of what_was_acknowledged_survives_kill_9, started by it"]
+#[ignore = "the helper process of the tests that kill it, started by them"]
 fn commits_until_it_is_killed() {
     let path = std::env::var_os(VICTIM).expect("the test that starts it says where");
+    let most = std::env::var(PAIRS).map_or(u64::MAX, |n| n.parse().expect("a number"));
     let mut store = open(Path::new(&path));
-    for n in pairs(&mut store) + 1.. {
+    for n in pairs(&mut store) + 1..=most {
         commit_pair(&mut store, n).expect("it commits");
         println!("acknowledged {n}");
     }
+}
+
+/// What the helper process is started with, by `program` or directly.
+fn victim(program: Option<&[&str]>, path: &Path) -> Command {
+    let helper = std::env::current_exe().expect("it runs");
+    let mut command = match program {
+        Some([program, args @ ..]) => {
+            let mut command = Command::new(program);
+            command.args(args).arg(helper);
+            command
+        }
+        Some([]) | None => Command::new(helper),
+    };
+    command
+        .args(["--exact", "commits_until_it_is_killed", "--ignored", "--nocapture"])
+        .arg("--test-threads=1")
+        .env(VICTIM, path)
+        .stdout(Stdio::piped());
+    command
+}
+
+/// The number in a line of the helper process.
+fn acknowledged(line: &str) -> Option<u64> {
+    line.split("acknowledged ").nth(1).map(|n| n.trim().parse().expect("a number"))
 }
 
 #[test]
@@ -110,27 +137,47 @@ fn what_was_acknowledged_survives_kill_9() {
     drop(open(&path));
     let mut total = 0;
     for round in 1..=8 {
-        let mut victim = Command::new(std::env::current_exe().expect("it runs"))
-            .args(["--exact", "commits_until_it_is_killed", "--ignored", "--nocapture"])
-            .env(VICTIM, &path)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the test binary starts itself");
+        let mut victim = victim(None, &path).spawn().expect("the test binary starts itself");
         let output = BufReader::new(victim.stdout.take().expect("it is piped"));
-        let mut acknowledged = 0;
+        let mut last = 0;
         // Killed at another moment each round: in between, during the next commit or a checkpoint.
-        for line in output.lines().map_while(Result::ok) {
-            let Some(n) = line.split("acknowledged ").nth(1) else { continue };
-            acknowledged = n.trim().parse().expect("a number");
-            if acknowledged >= total + round * 17 {
+        for n in output.lines().map_while(Result::ok).filter_map(|line| acknowledged(&line)) {
+            last = n;
+            if last >= total + round * 17 {
                 victim.kill().expect("it is ours");
             }
         }
         victim.wait().expect("it is ours");
-        assert!(acknowledged > total, "the helper did nothing");
+        assert!(last > total, "the helper did nothing");
         total = pairs(&mut open(&path));
-        assert!(total >= acknowledged, "{acknowledged} were acknowledged, {total} are kept");
+        assert!(total >= last, "{last} were acknowledged, {total} are kept");
     }
+}
+
+#[test]
+fn a_kill_at_any_write_of_making_and_filling_a_store_leaves_whole_commits() {
+    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        return mode::not_here("strace(1), which kills at a chosen system call, is not installed");
+    }
+    let mut points = 0;
+    for call in ["pwrite64", "fsync,fdatasync", "ftruncate,rename,unlink"] {
+        for k in 1.. {
+            let (_directory, path) = home();
+            let inject = format!("inject={call}:signal=SIGKILL:when={k}");
+            let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+            let ran = victim(Some(&strace), &path).env(PAIRS, "2").output().expect("it runs");
+            let output = String::from_utf8_lossy(&ran.stdout);
+            let last = output.lines().filter_map(acknowledged).last().unwrap_or(0);
+            let kept = pairs(&mut open(&path));
+            assert!(kept >= last, "{last} were acknowledged, {kept} are kept: {inject}");
+            if ran.status.success() {
+                assert_eq!(kept, 2, "{output}");
+                break;
+            }
+            points += 1;
+        }
+    }
+    assert!(points > 20, "only {points} places to kill it were found");
 }
 
 /// Copies the store as a crash of the machine would leave it, the log of writes cut off at `end`.
