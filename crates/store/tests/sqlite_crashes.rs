@@ -167,7 +167,7 @@ fn a_kill_at_any_write_of_making_and_filling_a_store_leaves_whole_commits() {
             let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
             let ran = victim(Some(&strace), &path).env(PAIRS, "2").output().expect("it runs");
             let output = String::from_utf8_lossy(&ran.stdout);
-            let last = output.lines().filter_map(acknowledged).last().unwrap_or(0);
+            let last = output.lines().filter_map(acknowledged).next_back().unwrap_or(0);
             let kept = pairs(&mut open(&path));
             assert!(kept >= last, "{last} were acknowledged, {kept} are kept: {inject}");
             if ran.status.success() {
