@@ -7,10 +7,10 @@
 //! Owns the thread and its single-threaded runtime. Answers reads by itself from the store and the
 //! log files; whatever changes or waits goes to the loop as a letter. Decides only who may ask what.
 
-mod caller;
+pub(crate) mod caller;
 mod context;
 mod exchange;
-mod handlers;
+pub(crate) mod handlers;
 mod server;
 
 use std::io;

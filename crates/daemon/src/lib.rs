@@ -18,6 +18,7 @@ pub mod growth;
 pub mod http;
 pub mod launch;
 pub mod letters;
+pub mod offline;
 pub mod output;
 pub mod prepare;
 pub mod readiness;

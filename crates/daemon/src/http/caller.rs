@@ -48,7 +48,7 @@ enum Evidence {
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Caller {
+pub(crate) enum Caller {
     /// A person at a shell.
     Person,
     /// The agent of a session, or a program that speaks for one.
@@ -124,7 +124,8 @@ fn attempt_of(context: &Context, supervisor: Identity) -> Option<Attempt> {
     })
 }
 
-fn outside(claim: Option<&SessionClaim>) -> Result<Caller, ApiError> {
+/// A caller outside of every task, by what it says of itself.
+pub(crate) fn outside(claim: Option<&SessionClaim>) -> Result<Caller, ApiError> {
     let Some(claim) = claim else { return Ok(Caller::Person) };
     let session = session_name(&claim.name)?;
     Ok(if session.is_user() { Caller::Person } else { Caller::Session(session) })

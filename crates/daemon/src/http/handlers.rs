@@ -3,13 +3,13 @@
 //! Owns the match of routes to handlers, which is exhaustive: a new route breaks the build here.
 
 mod change;
-mod config;
+pub(crate) mod config;
 mod daemon;
 mod events;
-mod lists;
-mod output;
+pub(crate) mod lists;
+pub(crate) mod output;
 mod submit;
-mod upkeep;
+pub(crate) mod upkeep;
 mod wait;
 
 use std::sync::Arc;
@@ -69,7 +69,7 @@ fn find_task(context: &Context, caller: &Caller, text: &str) -> Result<TaskRecor
     context.try_read(|reader| find_in(reader, caller, text))
 }
 
-fn find_in(reader: &mut dyn Reader, caller: &Caller, text: &str) -> Result<TaskRecord, ApiError> {
+pub(crate) fn find_in(reader: &mut dyn Reader, caller: &Caller, text: &str) -> Result<TaskRecord, ApiError> {
     let id = find::task(reader, text)?;
     let record = reader.task(id).map_err(|error| store_error(&error))?;
     // Forgotten between the two looks.

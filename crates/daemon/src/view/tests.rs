@@ -15,8 +15,8 @@ use meanwhile_host::home::{HomeInputs, HomePaths};
 
 use super::*;
 
-/// A home below `base`.
-pub(crate) fn home(base: &Path) -> Home {
+/// The paths of a home.
+pub(crate) fn paths(base: &Path) -> HomePaths {
     let inputs = HomeInputs {
         flag: Some(base.as_os_str()),
         meanwhile_home: None,
@@ -26,7 +26,12 @@ pub(crate) fn home(base: &Path) -> Home {
         xdg_runtime_dir: None,
         cwd: Path::new("/"),
     };
-    Home::open_or_create(HomePaths::resolve(&inputs).unwrap()).unwrap()
+    HomePaths::resolve(&inputs).unwrap()
+}
+
+/// A home that is there.
+pub(crate) fn home(base: &Path) -> Home {
+    Home::open_or_create(paths(base)).unwrap()
 }
 
 /// A plain queued task.

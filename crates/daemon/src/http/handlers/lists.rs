@@ -53,7 +53,11 @@ pub(super) async fn task(context: &Context, asked: &Asked) -> Answered {
     json(&tasks.pop().expect("one record makes one task object"))
 }
 
-fn wanted(reader: &mut dyn Reader, caller: &Caller, query: &ListQuery) -> Result<Wanted, ApiError> {
+pub(crate) fn wanted(
+    reader: &mut dyn Reader,
+    caller: &Caller,
+    query: &ListQuery,
+) -> Result<Wanted, ApiError> {
     let only = caller.only_session();
     if query.any_session && only.is_some() {
         return Err(forbidden("the tasks of all sessions are for people to see".into()));

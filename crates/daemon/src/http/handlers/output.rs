@@ -3,7 +3,7 @@
 use meanwhile_api::output::{OutputQuery, OutputReply};
 use meanwhile_api::{ApiError, ErrorCode};
 use meanwhile_core::TaskId;
-use meanwhile_store::{AttemptRecord, Reader};
+use meanwhile_store::{AttemptRecord, Reader, TaskRecord};
 
 use super::{Answered, find_task};
 use crate::growth::Watch;
@@ -16,17 +16,27 @@ pub(super) async fn output(context: &Context, asked: &Asked) -> Answered {
     let query: OutputQuery = asked.query()?;
     let request = PageRequest::new(&query)?;
     let record = find_task(context, &asked.caller, &asked.id)?;
-    let number = query.attempt.unwrap_or_else(|| record.current().number);
-    let attempt = record.attempts.iter().find(|a| a.number == number).ok_or_else(|| {
-        let current = record.current().number;
-        ApiError::new(ErrorCode::Usage, format!("task {} has no attempt {number}", record.id))
-            .hint(format!("it has attempts 1 to {current}"))
-    })?;
+    let attempt = attempt_of(&record, query.attempt)?;
+    let number = attempt.number;
     let from = query.since.unwrap_or(0);
     if query.follow && !attempt.state.is_terminal() {
         return json(&follow(context, record.id, number, &request, from).await?);
     }
     json(&page(context, record.id, attempt, &request).await?)
+}
+
+/// The attempt asked for, or the current one.
+pub(crate) fn attempt_of(
+    record: &TaskRecord,
+    number: Option<u32>,
+) -> Result<&AttemptRecord, ApiError> {
+    let current = record.current();
+    let number = number.unwrap_or(current.number);
+    record.attempts.iter().find(|attempt| attempt.number == number).ok_or_else(|| {
+        let message = format!("task {} has no attempt {number}", record.id);
+        ApiError::new(ErrorCode::Usage, message)
+            .hint(format!("it has attempts 1 to {}", current.number))
+    })
 }
 
 /// The page as it is now.
@@ -40,17 +50,19 @@ async fn page(
     let Some(directory) = context.home.existing_attempt(id, attempt.number) else {
         return Ok(nothing_yet(facts, request));
     };
-    let unreadable = |error: rustix::io::Errno| {
-        ApiError::new(ErrorCode::Internal, format!("log of task {id} cannot be read: {error}"))
-            .hint("meanwhile status shows its path")
-    };
-    let mut pager = Pager::open(&directory, request.clone(), facts.ended).map_err(unreadable)?;
+    let failed = |error| unreadable(id, error);
+    let mut pager = Pager::open(&directory, request.clone(), facts.ended).map_err(failed)?;
     let mut buffer = Vec::new();
-    while !pager.step(&mut buffer).map_err(unreadable)? {
+    while !pager.step(&mut buffer).map_err(failed)? {
         // Others have their turn between two steps.
         tokio::task::yield_now().await;
     }
     Ok(pager.reply(facts))
+}
+
+pub(crate) fn unreadable(id: TaskId, error: rustix::io::Errno) -> ApiError {
+    ApiError::new(ErrorCode::Internal, format!("log of task {id} cannot be read: {error}"))
+        .hint("meanwhile status shows its path")
 }
 
 /// Answers when there is something on the page, or when the attempt has ended.
@@ -107,7 +119,7 @@ fn current(context: &Context, id: TaskId, number: u32) -> Result<AttemptRecord, 
     })
 }
 
-fn facts(attempt: &AttemptRecord) -> AttemptFacts {
+pub(crate) fn facts(attempt: &AttemptRecord) -> AttemptFacts {
     AttemptFacts {
         attempt: attempt.number,
         state: wire_state(attempt.state),
@@ -117,7 +129,7 @@ fn facts(attempt: &AttemptRecord) -> AttemptFacts {
 }
 
 /// There is no log (yet).
-fn nothing_yet(facts: AttemptFacts, request: &PageRequest) -> OutputReply {
+pub(crate) fn nothing_yet(facts: AttemptFacts, request: &PageRequest) -> OutputReply {
     OutputReply {
         text: meanwhile_api::OsText::default(),
         next_cursor: request.since().unwrap_or(0),

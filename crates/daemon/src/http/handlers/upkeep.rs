@@ -6,6 +6,7 @@ use meanwhile_api::upkeep::{
 };
 use meanwhile_core::{State, TaskId};
 use meanwhile_host::clock;
+use meanwhile_host::home::Home;
 use meanwhile_host::machine::{FileSystem, file_system, free_bytes};
 use meanwhile_store::{Filter, Reader};
 
@@ -74,19 +75,22 @@ fn old_enough(
 
 pub(super) async fn doctor(context: &Context) -> Answered {
     let status = loop_status(context).await?;
-    let mut checks =
-        vec![store(context), log_of_writes(&status), starts(&status), isolation(context)];
-    checks.extend(disk(context));
+    let store = store(context.read(|reader| reader.integrity()));
+    let mut checks = vec![store, log_of_writes(&status), starts(&status), isolation(context)];
+    checks.extend(disk(&context.home));
+    let machine = format!("this is machine {}", context.machine.id);
+    checks.push(check("machine", Health::Ok, machine, &[]));
     json(&DoctorReply { checks })
 }
 
-fn check(name: &str, health: Health, text: impl Into<String>, hint: &[&str]) -> Check {
+pub(crate) fn check(name: &str, health: Health, text: impl Into<String>, hint: &[&str]) -> Check {
     let hint = hint.iter().map(|line| (*line).to_owned()).collect();
     Check { name: name.into(), health, text: text.into(), hint }
 }
 
-fn store(context: &Context) -> Check {
-    match context.read(|reader| reader.integrity()) {
+/// Whether the store contradicts itself.
+pub(crate) fn store(problems: Result<Vec<String>, ApiError>) -> Check {
+    match problems {
         Ok(problems) if problems.is_empty() => {
             check("store.integrity", Health::Ok, "the store is sound", &[])
         }
@@ -148,9 +152,10 @@ fn isolation(context: &Context) -> Check {
     }
 }
 
-fn disk(context: &Context) -> Vec<Check> {
+/// The space and the file system of a home.
+pub(crate) fn disk(home: &Home) -> Vec<Check> {
     let mut checks = Vec::new();
-    let state = &context.home.state;
+    let state = &home.state;
     if let Ok(free) = free_bytes(state) {
         let text = format!("{} MiB are free", free >> 20);
         let low = free < LOW_SPACE;
@@ -168,11 +173,5 @@ fn disk(context: &Context) -> Vec<Check> {
             &["use a local directory: --home DIR"],
         ));
     }
-    checks.push(check(
-        "machine",
-        Health::Ok,
-        format!("this is machine {}", context.machine.id),
-        &[],
-    ));
     checks
 }
