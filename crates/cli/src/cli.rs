@@ -7,10 +7,11 @@
 use std::ffi::OsString;
 use std::io;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, FromArgMatches as _};
 
-use crate::command;
+use crate::command::{self, arguments as check};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::show::screen::{Screen, Wishes};
@@ -33,11 +34,12 @@ pub(crate) struct Globals {
     pub(crate) json: bool,
 
     /// Keep everything below this directory [default: MEANWHILE_HOME, else XDG directories]
-    #[arg(long, global = true, value_name = "DIR", display_order = 901)]
+    #[arg(long, global = true, value_name = "DIR", display_order = 901,
+        value_parser = OsStringValueParser::new().try_map(check::bytes))]
     pub(crate) home: Option<OsString>,
 
     /// Act as this session [default: MEANWHILE_SESSION, else the agent that calls, else `user`]
-    #[arg(long, global = true, value_name = "S", display_order = 902)]
+    #[arg(long, global = true, value_name = "S", display_order = 902, value_parser = check::name)]
     pub(crate) session: Option<String>,
 }
 
@@ -167,7 +169,6 @@ fn bare_root() -> clap::Command {
     let root = clap::Command::new("meanwhile")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Runs commands in the background that nothing can lose")
-        .disable_help_subcommand(true)
         .infer_long_args(false)
         .after_help(usage::examples(&[
             "id=$(meanwhile run -- cargo build)",
@@ -252,7 +253,9 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {
 /// Runs a command line as far as it gets without a daemon.
 #[cfg(test)]
 pub(crate) fn dispatch_for_tests(mut arguments: Vec<OsString>) -> Answer {
-    arguments.insert(1, OsString::from("--home=/nonexistent/home"));
+    if !arguments.iter().any(|word| word == "--home") {
+        arguments.insert(1, OsString::from("--home=/nonexistent/home"));
+    }
     dispatch(arguments, (Screen::PLAIN, Screen::PLAIN))
 }
 

@@ -116,7 +116,7 @@ impl From<io::Error> for Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Failure::ReaderGone;
         }
-        ApiError::new(ErrorCode::Internal, format!("failed to write the answer: {error}")).into()
+        ApiError::new(ErrorCode::Internal, format!("write the answer: {error}")).into()
     }
 }
 

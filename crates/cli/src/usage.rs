@@ -341,6 +341,8 @@ mod tests {
             (&["run", "--from", "/nonexistent/batch"], "cannot be read"),
             (&["run", "--from", "-", "--", "x"], "cannot be used together"),
             (&["run", "--from", "f", "--timeout", "5m"], "takes no options of a task"),
+            (&["--home", "", "list"], "it is empty"),
+            (&["list", "--session", ""], "it is empty"),
             (&["list", "--state", "done"], "`done` is no state"),
             (&["list", "--limit", "0"], "bad value of `--limit"),
             (&["list", "--since", "yesterday"], "neither a duration"),

@@ -72,7 +72,8 @@ fn reference() -> String {
     for (code, meaning) in EXIT_CODES {
         put(&mut page, &format!("| {code} | {meaning} |"));
     }
-    for verb in root.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+    let verbs = root.get_subcommands();
+    for verb in verbs.filter(|verb| !verb.is_hide_set() && verb.get_name() != "help") {
         command(&mut page, verb, "meanwhile", 2);
     }
     page

@@ -24,7 +24,7 @@ pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod wait;
 
-mod arguments;
+pub(crate) mod arguments;
 mod batch;
 mod caller;
 mod options;

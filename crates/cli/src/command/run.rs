@@ -101,7 +101,14 @@ impl Run {
             match reply.tasks.into_iter().next() {
                 Some(task) if wait => wait_for_one(context, &client, task).await,
                 Some(task) if context.globals.json => context.print_json(&task).map(|()| 0),
-                _ => context.print(&format!("{id}\n")).map(|()| 0),
+                _ => match context.print(&format!("{id}\n")) {
+                    Ok(()) => Ok(0),
+                    Err(failure) => {
+                        // The task runs, and nobody would know its id.
+                        context.note(&format!("task {id}"));
+                        Err(failure)
+                    }
+                },
             }
         })
     }

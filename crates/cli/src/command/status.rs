@@ -11,6 +11,9 @@ use crate::command::{arguments as check, front};
 use crate::context::Context;
 use crate::show::card;
 
+/// Ids travel in the query string, whose length is limited.
+const IDS_PER_REQUEST: usize = 500;
+
 /// Show tasks in full; without an id, the overview
 ///
 /// A queued task says why it waits and which setting changes that. Does not start a daemon. With `--json`, one id
@@ -28,7 +31,13 @@ impl Action for Status {
             return front::show(context);
         }
         let client = context.reader()?;
-        let tasks = context.block_on(async { Ok(client.status(self.ids).await?) })?;
+        let tasks = context.block_on(async {
+            let mut tasks = Vec::new();
+            for ids in self.ids.chunks(IDS_PER_REQUEST) {
+                tasks.extend(client.status(ids.to_vec()).await?);
+            }
+            Ok(tasks)
+        })?;
         if context.globals.json {
             match tasks.as_slice() {
                 [task] => context.print_json(task)?,

@@ -92,12 +92,18 @@ fn choose(context: &Context, ids: Vec<TaskId>, group: Option<String>) -> Select 
     }
 }
 
+/// So many tasks are looked at while waiting; nobody reads more lines.
+const SHOWN_MAX: usize = 200;
+
 /// The tasks to draw while waiting.
 async fn shown(client: &Client, select: &Select) -> Result<Vec<Task>, ApiError> {
     let unfinished = State::ALL.into_iter().filter(|state| !state.is_terminal()).collect();
     let query = ListQuery { state: unfinished, ..ListQuery::default() };
     let query = match select {
-        Select::Ids(ids) => return client.status(ids.clone()).await,
+        Select::Ids(ids) => {
+            let some = &ids[..ids.len().min(SHOWN_MAX)];
+            return client.status(some.to_vec()).await;
+        }
         Select::Group(group) => ListQuery { group: Some(group.clone()), ..query },
         Select::Session(session) => ListQuery { session: Some(session.clone()), ..query },
         Select::Own | Select::Everything => query,
