@@ -28,6 +28,26 @@ const REVIVE_LOCK: &str = "revive.lock";
 /// Supervisors lose their daemon at the same instant; they look for a new one spread over this time.
 const SPREAD_MS: u64 = 400;
 
+/// What a supervisor wants a daemon for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// A task of its own, whose end has to be recorded.
+    Task,
+    /// What may be queued, of which an idle supervisor knows nothing.
+    Queue,
+}
+
+/// What the lock of the daemon says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LastDaemon {
+    /// It holds the lock.
+    Lives,
+    /// It left its name in the file: it could not tidy up.
+    Died,
+    /// It emptied the file, or there was none.
+    Stopped,
+}
+
 /// The pace of bringing a daemon back.
 #[derive(Debug)]
 pub(super) struct Reviver {
@@ -58,16 +78,22 @@ impl Reviver {
         self.next
     }
 
-    /// Starts a daemon when it is time and nobody else did. True when one was found alive.
-    pub(super) fn advance(&mut self, init: &Init, run_dir: &OwnedFd, now: Moment) -> bool {
+    /// Starts a daemon when it is time and nobody else did.
+    pub(super) fn advance(&mut self, init: &Init, run_dir: &OwnedFd, now: Moment, need: Need) {
         if self.next.is_none_or(|next| now < next) {
-            return false;
+            return;
+        }
+        // A daemon that came meanwhile does not know of an idle supervisor, and cannot tell it of its stop.
+        if need == Need::Queue && last_daemon(&init.home) != Ok(LastDaemon::Died) {
+            return self.disarm();
         }
         self.pause = (self.pause * 2).min(REVIVE_LAST);
         self.next = Some(now.after(self.pause));
         self.turn = None;
         self.turn = take_turn(run_dir);
-        self.turn.is_some() && start(init) == DaemonResult::Alive
+        if self.turn.is_some() {
+            let _ = start(init);
+        }
     }
 }
 
@@ -80,9 +106,9 @@ fn take_turn(run_dir: &OwnedFd) -> Option<OwnedFd> {
 
 /// Starts a daemon unless one lives.
 pub(super) fn start(init: &Init) -> DaemonResult {
-    match is_alive(&init.home) {
-        Ok(true) => DaemonResult::Alive,
-        Ok(false) => match launch(init) {
+    match last_daemon(&init.home) {
+        Ok(LastDaemon::Lives) => DaemonResult::Alive,
+        Ok(LastDaemon::Died | LastDaemon::Stopped) => match launch(init) {
             Ok(()) => DaemonResult::Started,
             Err(errno) => DaemonResult::Failed(errno.raw_os_error()),
         },
@@ -91,20 +117,21 @@ pub(super) fn start(init: &Init) -> DaemonResult {
     }
 }
 
-fn is_alive(home: &[u8]) -> Result<bool, Errno> {
+fn last_daemon(home: &[u8]) -> Result<LastDaemon, Errno> {
     let path = [home, b"/", DAEMON_LOCK].concat();
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let lock = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(lock) => lock,
         Err(Errno::NOENT) => {
             // Without the file no daemon holds it; without the home there is none to start.
-            return rustix::fs::stat(home).map(|_| false);
+            return rustix::fs::stat(home).map(|_| LastDaemon::Stopped);
         }
         Err(errno) => return Err(errno),
     };
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => Ok(false),
-        Err(Errno::AGAIN) => Ok(true),
+        Ok(()) if rustix::fs::fstat(&lock)?.st_size == 0 => Ok(LastDaemon::Stopped),
+        Ok(()) => Ok(LastDaemon::Died),
+        Err(Errno::AGAIN) => Ok(LastDaemon::Lives),
         Err(errno) => Err(errno),
     }
 }

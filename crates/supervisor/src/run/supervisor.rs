@@ -24,7 +24,7 @@ use super::clock::{Moment, timespec};
 use super::listener::Listener;
 use super::os::{self, Reaped};
 use super::prepare::Base;
-use super::revive::{self, Reviver};
+use super::revive::{self, Need, Reviver};
 
 /// A reading of the machine's memory-killer count is good for tasks that start so soon after it.
 const OOM_COUNT_GOOD: Duration = Duration::from_secs(1);
@@ -459,11 +459,8 @@ impl Supervisor {
 
     fn revive(&mut self) {
         if let (Some(init), None, false) = (&self.init, self.daemon, self.asked_to_leave) {
-            let lives = self.reviver.advance(init, &self.run_dir, Moment::now());
-            // One with a task stays armed until the new daemon has come for it.
-            if lives && self.task.is_none() {
-                self.reviver.disarm();
-            }
+            let need = if self.task.is_some() { Need::Task } else { Need::Queue };
+            self.reviver.advance(init, &self.run_dir, Moment::now(), need);
         }
     }
 
