@@ -38,6 +38,12 @@ const LONGEST_MESSAGE: u64 = 64 * 1024;
 /// How often a socket that is to appear is tried: nothing tells us. It doubles up to [`TRY_LAST`].
 const TRY_FIRST: Duration = Duration::from_millis(1);
 const TRY_LAST: Duration = Duration::from_millis(50);
+/// How long another daemon that has the lock may take to listen before its lock is tried again.
+const OTHERS_TURN: Duration = Duration::from_secs(1);
+/// How many daemons may die while they start before the start is given up, and the pause after the
+/// first, which doubles: about half a second in all.
+const DEATHS: u32 = 5;
+const AFTER_DEATH: Duration = Duration::from_millis(20);
 /// How long one connection attempt may wait for a place in the daemon's queue.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -150,17 +156,43 @@ pub fn start(request: &StartRequest<'_>) -> Result<Started, StartError> {
     }
 }
 
+/// Starts one until one listens. A daemon that is killed while it starts says nothing about the next
+/// one, so it is tried again; one that dies each time is given up after a few.
 fn start_detached(request: &StartRequest<'_>) -> Result<Started, StartError> {
+    let deadline = Instant::now() + request.patience;
+    let mut deaths = 0;
+    let mut pause = AFTER_DEATH;
+    loop {
+        match start_once(request) {
+            Ok((pid, Message::Ready)) => return Ok(Started::New { pid }),
+            Ok((_, Message::Failed { code, text })) => {
+                return Err(StartError::Failed { code, text });
+            }
+            // That one may be killed before it listens: it is not waited for all the time there is.
+            Ok((_, Message::Running)) => {
+                let turn = deadline.min(Instant::now() + OTHERS_TURN);
+                if wait_until_it_listens(request.home, turn).is_some() {
+                    return Ok(Started::Running);
+                }
+            }
+            Err(StartError::Died) if deaths < DEATHS => {
+                deaths += 1;
+                // sleep: whatever killed it announces nothing
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            Err(error) => return Err(error),
+        }
+        if Instant::now() >= deadline {
+            return Err(StartError::TimedOut(request.patience));
+        }
+    }
+}
+
+fn start_once(request: &StartRequest<'_>) -> Result<(u32, Message), StartError> {
     let mut arguments = daemon_arguments(&request.home.paths);
     arguments.push(format!("--ready-fd={FIRST_INHERITED}").into());
-    let (pid, message) = execute_and_listen(request, arguments)?;
-    match message {
-        Message::Ready => Ok(Started::New { pid }),
-        Message::Running => wait_until_it_listens(request.home, Instant::now() + request.patience)
-            .map(|()| Started::Running)
-            .ok_or(StartError::TimedOut(request.patience)),
-        Message::Failed { code, text } => Err(StartError::Failed { code, text }),
-    }
+    execute_and_listen(request, arguments)
 }
 
 fn execute_and_listen(
