@@ -117,7 +117,7 @@ impl Engine {
             // The client asks the next daemon.
             return Err(ApiError::new(ErrorCode::Stopping, "daemon is stopping"));
         }
-        self.check_disk();
+        self.check_disk(now, turn);
         let (known, tasks) = self.known_keys(tasks, turn)?;
         let mut ids = Vec::with_capacity(known.len());
         let mut fresh = Vec::with_capacity(tasks.len());
@@ -246,7 +246,7 @@ impl Engine {
         env: Option<String>,
         turn: &mut Turn,
     ) -> Answer {
-        self.check_disk();
+        self.check_disk(now, turn);
         let change = self.change_of(task)?;
         if !change.before.is_terminal() {
             return Err(error(&Refusal::NotEnded { task, state: change.before }));

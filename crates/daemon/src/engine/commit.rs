@@ -101,17 +101,18 @@ impl Engine {
         self.disk_check_at = Some(clock::boot().after(DISK_RECHECK));
     }
 
-    /// Whether there is room for new work; refuses it with a reason before the disk is really full.
-    pub(super) fn check_disk(&mut self) {
-        if self.status.held.is_none()
-            && self.free_bytes().is_some_and(|free| free < LOW_WATER_BYTES)
-        {
+    /// Whether there is room for new work; refuses it with a reason before the disk is really full. Whoever
+    /// has just made space need not wait for the next look at it.
+    pub(super) fn check_disk(&mut self, now: Now, turn: &mut Turn) {
+        if self.status.held.is_some() {
+            self.disk_check_at = Some(now.boot);
+            self.watch_disk(now, turn);
+        } else if self.free_bytes().is_some_and(|free| free < LOW_WATER_BYTES) {
             let reason = "disk full".to_owned();
             tracing::error!("less than 8 MiB free: new work is refused");
-            let mut turn = Turn::default();
-            self.apply(clock::now(), Input::HoldStarts { reason: Some(reason.clone()) }, &mut turn);
+            self.apply(now, Input::HoldStarts { reason: Some(reason.clone()) }, turn);
             self.status.held = Some(reason);
-            self.disk_check_at = Some(clock::boot().after(DISK_RECHECK));
+            self.disk_check_at = Some(now.boot.after(DISK_RECHECK));
         }
     }
 
