@@ -47,7 +47,7 @@ fn a_full_disk_refuses_new_work_and_records_the_end_of_running_work() {
     assert!(said.contains("disk") || said.contains("space"), "{said}");
     assert!(said.contains("hint:"), "{said}");
     assert!(main.is_alive() && daemon.is_alive());
-    assert_eq!(home.status(&id)["state"], "running", "what is stored can be read");
+    assert_eq!(home.status(&id)["ended_at"], json!(null), "what is stored can be read");
 
     gate.open();
     let task = home.wait(&id);

@@ -37,7 +37,7 @@ impl Work {
     fn roll(number: u64, dice: &mut Dice) -> Self {
         let lines = *dice.pick(&[1, 10, 100, 1000]);
         // So long in all that the kills fall into the work, so short that the test has an end.
-        let nap_ms = dice.number(50..900);
+        let nap_ms = dice.number(500..1000);
         let end = if dice.number(0..8) == 0 { End::Term } else { End::Exit(dice.number(0..4)) };
         Self { number, lines, nap_ms, end }
     }
@@ -55,7 +55,7 @@ impl Work {
         };
         format!(
             "echo 'begin {n}' >> '{journal}'; part() {{ {print}; }}; \
-             part 1; {nap}; part 2; {nap}; part 3; echo 'end {n}' >> '{journal}'; {end}"
+             part 1; {nap}; part 2; {nap}; part 3; {nap}; echo 'end {n}' >> '{journal}'; {end}"
         )
     }
 
@@ -180,6 +180,21 @@ fn twenty_kills_of_the_daemon_lose_nothing_and_run_nothing_twice() {
         work.check(&home, task);
     }
     check_seats(&home);
+    home.finish();
+}
+
+/// All that lives when the daemon dies is a supervisor without a task. It cannot know that nothing is
+/// queued, so it too brings the daemon back.
+#[test]
+fn a_queue_behind_an_idle_supervisor_goes_on_after_a_kill() {
+    let home = TestHome::new();
+    let mut bell = home.bell("bell");
+    let first = home.launch(["true"]);
+    assert_eq!(home.wait(&first)["state"], "completed");
+    let later = home.launch_shell_with(["--delay", "1500ms"], &bell.shell("ran"));
+    home.kill_daemon();
+    assert_eq!(bell.wait(PATIENCE), "ran");
+    assert_eq!(home.wait(&later)["state"], "completed");
     home.finish();
 }
 

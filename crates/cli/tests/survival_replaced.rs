@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use meanwhile_testkit::{Bell, DEADLINE, Gate, Process, TestHome, mode};
+use meanwhile_testkit::{Bell, DEADLINE, Gate, Process, TestHome, mode, until};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -37,9 +37,13 @@ fn heard(bell: &mut Bell) -> Process {
     Process::of(pid).expect("the task that rang lives")
 }
 
+/// The supervisor of a task that runs. That it started is committed a moment later, with whatever comes
+/// next, so it is asked for more than once.
 #[track_caller]
 fn supervisor(home: &TestHome, id: &str) -> Process {
-    let pid = home.status(id)["supervisor_pid"].as_u64().expect("a running task has a supervisor");
+    let pid = until("the task's supervisor to be known", DEADLINE, || {
+        home.status(id)["supervisor_pid"].as_u64()
+    });
     Process::of(u32::try_from(pid).expect("pids are small")).expect("the supervisor lives")
 }
 
@@ -99,9 +103,7 @@ fn stop_with_cancel_all_ends_every_task_and_everybody() {
     home.cli(["daemon", "stop", "--cancel-all"]).ok();
     assert!(held.iter().all(|held| !held.main.is_alive()), "stop came back before the tasks' end");
     daemon.wait_end(DEADLINE);
-    meanwhile_testkit::until("the supervisors to end", DEADLINE, || {
-        home.processes().is_empty().then_some(())
-    });
+    until("the supervisors to end", DEADLINE, || home.processes().is_empty().then_some(()));
 
     home.cli(["daemon", "start"]).ok();
     for id in held.iter().map(|held| &held.id).chain([&queued]) {
@@ -117,7 +119,7 @@ fn a_daemon_started_from_inside_a_task_survives_the_cancel_of_the_task() {
     let home = TestHome::new();
     let mut bell = home.bell("bell");
     let script = format!(
-        "read -r pid _ < '{lock}'; kill -9 $pid; '{binary}' run -- true; {ring}; exec sleep 1000",
+        "read -r pid _ < '{lock}'; kill -9 $pid; '{binary}' run --wait -- true; {ring}; exec sleep 1000",
         lock = home.state().join("daemon.lock").display(),
         binary = home.binary().display(),
         ring = bell.shell("$$ $?"),
@@ -135,7 +137,7 @@ fn a_daemon_started_from_inside_a_task_survives_the_cancel_of_the_task() {
     assert_eq!(home.status(&outer)["state"], "cancelled");
     assert_eq!(home.daemon().map(|now| now.pid()), Some(daemon.pid()), "it was the same all along");
     let inner = home.output(&outer).lines().next().expect("the task printed an id").to_owned();
-    assert_eq!(home.wait(&inner)["state"], "completed");
+    assert_eq!(home.status(&inner)["state"], "completed");
     home.finish();
 }
 

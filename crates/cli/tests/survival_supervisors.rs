@@ -19,9 +19,13 @@ fn heard(bell: &mut Bell) -> Process {
     Process::of(pid).expect("the task that rang lives")
 }
 
+/// The supervisor of a task that runs. That it started is committed a moment later, with whatever comes
+/// next, so it is asked for more than once.
 #[track_caller]
 fn supervisor(home: &TestHome, id: &str) -> Process {
-    let pid = home.status(id)["supervisor_pid"].as_u64().expect("a running task has a supervisor");
+    let pid = until("the task's supervisor to be known", DEADLINE, || {
+        home.status(id)["supervisor_pid"].as_u64()
+    });
     Process::of(u32::try_from(pid).expect("pids are small")).expect("the supervisor lives")
 }
 
