@@ -282,11 +282,14 @@ pub(super) fn every_cause_reads_back_as_it_was(harness: &dyn Harness) {
         let task = id(n);
         let state = State::Interrupted;
         let end = End { state, cause: cause.clone(), exit: None, run: None, seat_kept: false };
+        let stop = Fact::StopRequested { stop: Stop::Cancel { by: Actor::Person } };
         commit(&mut *store, &[submit(task, at(0)), starting(task, 1, at(1))]);
+        commit(&mut *store, &[event(task, 1, at(1), stop)]);
         let last = commit(&mut *store, &[ended(task, 1, at(2), end)]).last_seq;
         let record = store.task(task).unwrap().unwrap();
         assert_eq!(record.current().cause, Some(cause.clone()));
         assert_eq!((record.current().ended_at, &record.current().run), (Some(at(2)), &None));
+        assert_eq!(record.stop, None, "it was seen through");
         let entry = store.events_since(last - 1, 1, &Default::default()).unwrap().remove(0);
         assert_eq!(entry.what, Logged::Ended { state, cause, exit: None, seat_kept: false });
     }
