@@ -193,6 +193,10 @@ impl Store for SqliteStore {
 
     fn reopen(&mut self) -> Result<(), StoreError> {
         let db = open::writer(&self.path, None, schema::MIGRATIONS)?;
+        // After a failed sync the kernel may take lost pages of the write-ahead log for clean ones.
+        // What they hold is therefore written once more, into the file itself, and synced there.
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", params![], |_| Ok(()))
+            .map_err(|e| Fault::from(e).at(&self.path))?;
         self.meta = open::meta(&db).map_err(|f| f.at(&self.path))?;
         self.file = file_at(&self.path)?;
         self.db = db;

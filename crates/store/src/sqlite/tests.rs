@@ -163,3 +163,17 @@ fn a_commit_is_synced_before_and_after_a_reopening() {
         store.reopen().unwrap();
     }
 }
+
+#[test]
+fn a_reopening_writes_the_log_of_writes_once_more_where_it_belongs() {
+    let (_directory, path) = store();
+    let mut store = SqliteStore::open(&path, &here()).unwrap();
+    let wal = || fs::metadata(super::wal_path(&path)).unwrap().len();
+    store.commit(&crate::Batch { here: Some(&here()), ..Default::default() }).unwrap();
+    assert!(wal() > 0);
+    store.failed = Some(StoreError::Io { path: path.clone(), what: "fsync".into() });
+    assert!(store.commit(&crate::Batch::default()).is_err());
+    store.reopen().unwrap();
+    assert_eq!(wal(), 0);
+    store.commit(&crate::Batch::default()).unwrap();
+}
