@@ -169,11 +169,12 @@ fn a_reopening_writes_the_log_of_writes_once_more_where_it_belongs() {
     let (_directory, path) = store();
     let mut store = SqliteStore::open(&path, &here()).unwrap();
     let wal = || fs::metadata(super::wal_path(&path)).unwrap().len();
-    store.commit(&crate::Batch { here: Some(&here()), ..Default::default() }).unwrap();
+    let restarted = Identity { boot: "another".into(), ..here() };
+    store.commit(&crate::Batch { here: Some(&restarted), ..Default::default() }).unwrap();
     assert!(wal() > 0);
     store.failed = Some(StoreError::Io { path: path.clone(), what: "fsync".into() });
     assert!(store.commit(&crate::Batch::default()).is_err());
     store.reopen().unwrap();
-    assert_eq!(wal(), 0);
+    assert_eq!((wal(), store.meta().identity), (0, restarted));
     store.commit(&crate::Batch::default()).unwrap();
 }

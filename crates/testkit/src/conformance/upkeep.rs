@@ -72,6 +72,7 @@ pub(super) fn the_longest_ended_expire_first_by_age_and_by_bytes(harness: &dyn H
     };
     check(keep(None, None), &[]);
     check(keep(Some(41), Some(1000)), &[]);
+    check(keep(Some(40), None), &[]);
     check(keep(Some(39), None), &[2]);
     check(keep(Some(20), None), &[2, 4]);
     check(keep(Some(0), None), &[2, 4, 1, 5]);
