@@ -91,9 +91,14 @@ fn mount_point(mountinfo: &str) -> Option<String> {
 }
 
 /// Makes the cgroup of one test process, gives it to `uid`, and moves this process inside.
-pub(super) fn enter(base: &Path, with_controllers: bool, uid: Option<u32>) -> std::io::Result<()> {
-    let own = base.join(format!("r-{}", std::process::id()));
-    fs::create_dir(&own)?;
+///
+/// Answers the name of the cgroup.
+pub(super) fn enter(
+    base: &Path,
+    with_controllers: bool,
+    uid: Option<u32>,
+) -> std::io::Result<String> {
+    let own = make_new(base)?;
     // Controllers reach the children of a cgroup only while it holds no process itself: there the
     // test gets a leaf, and testkit makes a sibling for each daemon it starts.
     let member = if with_controllers { own.join("test") } else { own.clone() };
@@ -110,7 +115,21 @@ pub(super) fn enter(base: &Path, with_controllers: bool, uid: Option<u32>) -> st
             }
         }
     }
-    Ok(())
+    Ok(own.file_name().unwrap_or_default().to_string_lossy().into_owned())
+}
+
+/// A cgroup that did not exist. Pids are reused within a run on machines with few of them, so our
+/// pid alone is no name.
+fn make_new(base: &Path) -> std::io::Result<PathBuf> {
+    let mut count = 0;
+    loop {
+        let path = base.join(format!("r-{}-{count}", std::process::id()));
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => count += 1,
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Says, in systemd's way, that a cgroup belongs to whoever runs in it. Without the mark the product

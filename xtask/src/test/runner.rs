@@ -31,11 +31,11 @@ pub(crate) fn run_in_mode(arguments: &[String]) -> Outcome {
     let uid: Option<u32> = order(orders::UID).and_then(|uid| uid.parse().ok());
 
     if let Some(base) = order(orders::CGROUP) {
-        cgroup::enter(Path::new(&base), isolation == "controllers", uid)
+        let own = cgroup::enter(Path::new(&base), isolation == "controllers", uid)
             .map_err(|error| format!("cannot enter a cgroup below {base}: {error}"))?;
         let name = format!("{} {}", program, arguments.join(" "));
         // For the report on leftovers: which test a cgroup belonged to.
-        let _ = std::fs::write(scratch.join(format!("r-{}.name", std::process::id())), name);
+        let _ = std::fs::write(scratch.join(format!("{own}.name")), name);
     }
 
     if order(orders::ANNOUNCE).is_some() {
