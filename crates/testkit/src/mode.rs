@@ -4,7 +4,7 @@
 //! cgroups as the product finds them. A test whose promise cannot be shown in a mode says so with
 //! [`not_here`]; the report of the run then counts it apart, with the reason.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::io::Write;
 
 /// What cgroups the product shall find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,14 +67,13 @@ fn own_cgroup_is_writable() -> bool {
 ///
 /// Outside `cargo xtask test` the reason is printed, and the test counts as passed.
 pub fn not_here(reason: &str) {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
     // libtest names each test's thread after the test.
     let test = std::thread::current().name().unwrap_or("unnamed test").to_owned();
     println!("NOT TESTED HERE: {test}: {reason}");
     if let Ok(directory) = std::env::var("MEANWHILE_TEST_NOT_HERE") {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let file = format!("{directory}/{}-{count}.not-here", std::process::id());
-        std::fs::write(&file, format!("{test}\n{reason}\n"))
-            .expect("the directory for notes was made by the run");
+        let note = tempfile::Builder::new().suffix(".not-here").tempfile_in(directory);
+        let mut note = note.expect("the directory for notes was made by the run");
+        write!(note, "{test}\n{reason}\n").expect("a new file takes two lines");
+        note.keep().expect("a file of ours can be kept");
     }
 }
