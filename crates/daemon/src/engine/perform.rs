@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use meanwhile_core::StopWhy;
 use meanwhile_core::input::Report;
-use meanwhile_core::{Boot, Effect, Input, Now, TaskId, TaskSpec, Turn};
+use meanwhile_core::{Boot, Effect, Input, Now, TaskId, TaskSpec, Turn, Wall};
 use meanwhile_store::Retention;
 use meanwhile_supervisor::wire::{self, ToSupervisor, Token};
 
@@ -19,6 +19,8 @@ use crate::letters::Reply;
 const RETENTION_EVERY: Duration = Duration::from_secs(3600);
 /// Tasks forgotten per turn, so that no turn takes long.
 const FORGET_AT_ONCE: usize = 200;
+/// Entries of the event log deleted per turn, for the same reason.
+const TRIM_AT_ONCE: usize = 10_000;
 
 impl Engine {
     /// Does one thing.
@@ -120,6 +122,12 @@ impl Engine {
             if let Err(error) = self.forget(now, expired, turn) {
                 tracing::error!(%error, "retention");
             }
+        }
+        if let Some(age) = self.settings.retention_age() {
+            // The log of forgotten tasks goes with them: what is left of it is an audit of the kept.
+            let before =
+                Wall(now.wall.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)));
+            self.store.trim_events(before, TRIM_AT_ONCE).map_err(Ending::Store)?;
         }
         if let Ok(checkpoint) = self.store.checkpoint() {
             self.status.wal_bytes = checkpoint.wal_bytes;

@@ -43,6 +43,8 @@ fn emptied(target: &evidence::Remains) -> bool {
             // Its lock was free, so the supervisor is past its last word and about to be gone.
             Err(error) if clock::monotonic().0 < deadline => {
                 tracing::debug!(%error, task = %target.task, "remains cannot be ended yet");
+                // sleep: the end of a process that is not our child has no event we could wait for
+                // that its pid could not outlive.
                 std::thread::sleep(RETRY);
             }
             Err(error) => {
