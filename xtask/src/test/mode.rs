@@ -114,12 +114,15 @@ impl Scratch {
     pub(super) fn for_mode(&self, mode: &Mode) -> Outcome<PathBuf> {
         let directory = self.directory.path().join(mode.name().replace('/', "-"));
         let fail = |error| format!("cannot prepare {}: {error}", directory.display());
-        for path in ["", "home", "tmp", "bin"].map(|name| directory.join(name)) {
+        // As on any machine: everybody may pass, and may use the temporary directory. Some tests of
+        // the mode `root` are about a second user.
+        for (name, bits) in [("", 0o755), ("home", 0o700), ("tmp", 0o1777), ("bin", 0o755)] {
+            let path = directory.join(name);
             fs::create_dir(&path).map_err(fail)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(fail)?;
             if let Some(uid) = self.switch_to(mode.user) {
                 chown(&path, Some(uid), Some(uid)).map_err(fail)?;
             }
+            fs::set_permissions(&path, fs::Permissions::from_mode(bits)).map_err(fail)?;
         }
         Ok(directory)
     }
