@@ -31,9 +31,9 @@ const SPREAD_MS: u64 = 400;
 /// What a supervisor wants a daemon for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
-    /// A task of its own, whose end has to be recorded.
+    /// A task of its own, which the daemon has to come for.
     Task,
-    /// What may be queued, of which an idle supervisor knows nothing.
+    /// What may be queued, of which a supervisor knows nothing; and an end that is on file, to be read.
     Queue,
 }
 
@@ -83,7 +83,7 @@ impl Reviver {
         if self.next.is_none_or(|next| now < next) {
             return;
         }
-        // A daemon that came meanwhile does not know of an idle supervisor, and cannot tell it of its stop.
+        // A daemon that came meanwhile need not know of this supervisor, nor tell it of its stop.
         if need == Need::Queue && last_daemon(&init.home) != Ok(LastDaemon::Died) {
             return self.disarm();
         }
@@ -93,6 +93,10 @@ impl Reviver {
         self.turn = take_turn(run_dir);
         if self.turn.is_some() {
             let _ = start(init);
+        }
+        if need == Need::Queue {
+            // Nobody will come to say that it is over: those with a task are not kept from their turn.
+            self.turn = None;
         }
     }
 }

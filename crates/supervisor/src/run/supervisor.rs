@@ -184,7 +184,10 @@ impl Supervisor {
     /// Without a task for any of these reasons; with one when its files say everything and nobody is to come.
     fn may_leave(&self) -> bool {
         if self.daemon.is_none() && self.task.as_ref().is_some_and(Attempt::is_on_file) {
-            return self.daemon_stopping || self.asked_to_leave || self.home_is_gone();
+            return self.daemon_stopping
+                || self.asked_to_leave
+                || self.reviver.next().is_none()
+                || self.home_is_gone();
         }
         let max_tasks = self.init.as_ref().map_or(MAX_TASKS, |init| init.max_tasks);
         self.task.is_none()
@@ -459,7 +462,10 @@ impl Supervisor {
 
     fn revive(&mut self) {
         if let (Some(init), None, false) = (&self.init, self.daemon, self.asked_to_leave) {
-            let need = if self.task.is_some() { Need::Task } else { Need::Queue };
+            // An end that is on file is read there by any daemon; it may have been read already, by one that
+            // was gone before it could say so.
+            let waits = self.task.as_ref().is_some_and(|task| !task.is_on_file());
+            let need = if waits { Need::Task } else { Need::Queue };
             self.reviver.advance(init, &self.run_dir, Moment::now(), need);
         }
     }
