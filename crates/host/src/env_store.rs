@@ -7,12 +7,16 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::dir::Dir;
 use crate::environment::Environment;
 
 /// Longest environment kept, in bytes: the kernel takes at most 6 MiB of arguments and environment.
 pub const LARGEST: usize = 6 * 1024 * 1024;
+
+/// How the name of a file ends that is not whole yet.
+const UNFINISHED: &str = ".new";
 
 /// The name of a stored environment: 128 bits of its content. It tells files apart; equality of the
 /// content is checked, not trusted to it.
@@ -48,7 +52,9 @@ impl EnvStore {
         if self.read_bytes(&name).is_ok_and(|stored| stored == bytes) {
             return Ok(hash);
         }
-        let unfinished = format!("{name}.new");
+        // Requests are served side by side: two that bring the same environment must not meet in one file.
+        static WRITES: AtomicU64 = AtomicU64::new(0);
+        let unfinished = format!("{name}.{}{UNFINISHED}", WRITES.fetch_add(1, Ordering::Relaxed));
         self.dir.remove_file(&unfinished)?;
         let mut file = self.dir.create_new_file(&unfinished)?;
         let written = file.write_all(&bytes).and_then(|()| file.sync_data());
@@ -91,8 +97,10 @@ impl EnvStore {
     pub fn keep_only(&self, needed: impl Fn(EnvHash) -> bool) -> io::Result<()> {
         for name in self.dir.names()? {
             let Some(name) = name.to_str() else { continue };
-            let is_unfinished =
-                name.strip_suffix(".new").is_some_and(|n| n.parse::<EnvHash>().is_ok());
+            let is_unfinished = name
+                .strip_suffix(UNFINISHED)
+                .and_then(|rest| rest.split('.').next())
+                .is_some_and(|hash| hash.parse::<EnvHash>().is_ok());
             let is_unneeded = name.parse().is_ok_and(|hash| !needed(hash));
             // Anything else is not ours to remove.
             if is_unfinished || is_unneeded {
@@ -172,6 +180,26 @@ mod tests {
     }
 
     #[test]
+    fn the_same_environment_may_be_stored_by_many_at_once() {
+        let (base, store) = store();
+        for round in 0..20 {
+            let environment = environment(&round.to_string());
+            std::thread::scope(|scope| {
+                let puts: Vec<_> =
+                    (0..8).map(|_| scope.spawn(|| store.put(&environment).unwrap())).collect();
+                for put in puts {
+                    assert_eq!(store.get(put.join().unwrap()).unwrap(), environment);
+                }
+            });
+        }
+        assert_eq!(
+            std::fs::read_dir(base.path()).unwrap().count(),
+            20,
+            "nothing unfinished is left"
+        );
+    }
+
+    #[test]
     fn a_torn_file_is_found_when_read_and_repaired_when_stored_again() {
         let (base, store) = store();
         let hash = store.put(&environment("a")).unwrap();
@@ -186,7 +214,7 @@ mod tests {
         let (base, store) = store();
         let kept = store.put(&environment("kept")).unwrap();
         let gone = store.put(&environment("gone")).unwrap();
-        std::fs::write(base.path().join(format!("{gone}.new")), "half").unwrap();
+        std::fs::write(base.path().join(format!("{gone}.7.new")), "half").unwrap();
         std::fs::write(base.path().join("README"), "not ours").unwrap();
         store.keep_only(|hash| hash == kept).unwrap();
         assert_eq!(store.get(gone).unwrap_err().kind(), io::ErrorKind::NotFound);
