@@ -1,0 +1,189 @@
+//! What cannot start: refused at once where that is certain, with the exit codes of a shell in `run --wait`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use meanwhile_testkit::{TestHome, mode};
+use serde_json::json;
+
+use crate::{check_refusal, error_of};
+
+fn script(path: &Path, text: &str, mode: u32) {
+    fs::write(path, text).expect("a file can be written");
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("own files can be changed");
+}
+
+/// Refused with 4 by `run`, and with the code of a shell by `run --wait`; no task is left behind.
+#[track_caller]
+fn check(home: &TestHome, options: &[&str], program: &str, shell_code: i32, expected: &str) {
+    let line = |first: &[&str]| {
+        let words = [&["run"], first, options, &["--", program]].concat();
+        home.cli(words)
+    };
+    check_refusal(&line(&[]), 4, expected);
+    check_refusal(&line(&["--wait"]), shell_code, expected);
+    let followed = line(&["--follow"]);
+    followed.expect(shell_code);
+    assert_eq!(home.json(["list"]), json!([]), "a refused launch leaves no task");
+}
+
+#[test]
+fn an_unknown_program_is_refused_at_once() {
+    let home = TestHome::new();
+    check(&home, &[], "no-such-program-here", 127, "no-such-program-here");
+}
+
+#[test]
+fn a_missing_path_is_refused_at_once() {
+    let home = TestHome::new();
+    check(&home, &[], "/no/such/program", 127, "/no/such/program");
+    check(&home, &[], "./missing", 127, "missing");
+}
+
+#[test]
+fn a_directory_is_refused_at_once() {
+    let home = TestHome::new();
+    check(&home, &[], "/", 126, "directory");
+}
+
+#[test]
+fn a_file_that_is_not_executable_is_refused_at_once() {
+    let home = TestHome::new();
+    script(&home.path("plain"), "#!/bin/sh\n", 0o644);
+    check(&home, &[], "./plain", 126, "plain");
+}
+
+#[test]
+fn a_missing_directory_is_refused_at_once() {
+    let home = TestHome::new();
+    check(&home, &["--cwd", "/no/such/directory"], "true", 1, "/no/such/directory");
+    check(&home, &["--cwd", "missing"], "true", 1, "missing");
+}
+
+#[test]
+fn a_file_as_directory_is_refused_at_once() {
+    let home = TestHome::new();
+    fs::write(home.path("file"), "").expect("a file can be written");
+    check(&home, &["--cwd", "file"], "true", 1, "file");
+}
+
+#[test]
+fn a_forbidden_directory_is_refused_at_once() {
+    if !mode::is_root() {
+        return mode::not_here(
+            "giving a home to another user, who is forbidden something, needs root",
+        );
+    }
+    let home = TestHome::builder().uid(meanwhile_testkit::free_uid()).build();
+    let forbidden = tempfile_directory(&home);
+    check(
+        &home,
+        &["--cwd", forbidden.to_str().expect("our own path is text")],
+        "true",
+        1,
+        "forbidden",
+    );
+}
+
+/// A directory of root's that the owner of the home may not enter.
+fn tempfile_directory(home: &TestHome) -> std::path::PathBuf {
+    let path = home.path("forbidden");
+    fs::create_dir(&path).expect("a directory can be made");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
+        .expect("own files can be changed");
+    path
+}
+
+#[test]
+fn a_refusal_says_in_json_why_and_what_a_shell_would_exit_with() {
+    let home = TestHome::new();
+    let ran = home.cli(["--json", "run", "--", "no-such-program-here"]);
+    ran.expect(4);
+    let error = error_of(&ran);
+    assert_eq!((&error["code"], &error["exit"]), (&json!("cannot_start"), &json!(4)), "{error:#}");
+    assert_eq!(error["details"]["exit_code"], 127, "{error:#}");
+    assert!(error["hint"][0].is_string(), "{error:#}");
+}
+
+/// A script whose interpreter is missing looks startable; whichever way it is found out, it is told.
+#[test]
+fn a_missing_interpreter_ends_run_wait_like_a_shell() {
+    let home = TestHome::new();
+    script(&home.path("script"), "#!/no/such/interpreter\n", 0o755);
+    let ran = home.cli(["run", "--wait", "--", "./script"]);
+    assert!(matches!(ran.code(), 126 | 127), "exit code {}: {}", ran.code(), ran.complaint());
+    assert!(ran.complaint().contains("interpreter"), "{}", ran.complaint());
+}
+
+#[test]
+fn what_fails_only_at_the_start_is_a_spawn_error() {
+    let home = TestHome::new();
+    // No format the kernel knows, and no `#!`: only execve can tell.
+    script(&home.path("garbage"), "\u{1}\u{2}\u{3}", 0o755);
+    let id = home.launch(["./garbage"]);
+    let task = home.wait(&id);
+    assert_eq!(
+        (&task["state"], &task["cause"]["kind"]),
+        (&json!("failed"), &json!("spawn_error")),
+        "{task:#}"
+    );
+    assert_eq!(
+        (&task["exit_code"], &task["outcome"]),
+        (&json!(null), &json!("failure")),
+        "{task:#}"
+    );
+    let ran = home.cli(["run", "--wait", "--", "./garbage"]);
+    ran.expect(126);
+    assert!(!ran.complaint().is_empty(), "it says why");
+    assert_eq!(home.cli(["follow", &id]).code(), 126);
+}
+
+#[test]
+fn a_script_without_a_first_line_is_refused_or_runs_but_never_hangs() {
+    let home = TestHome::new();
+    script(&home.path("bare"), "echo bare\n", 0o755);
+    let ran = home.cli(["run", "--wait", "--", "./bare"]);
+    assert!(matches!(ran.code(), 0 | 126), "exit code {}: {}", ran.code(), ran.complaint());
+}
+
+#[test]
+fn a_directory_that_goes_away_while_the_task_waits_is_a_spawn_error() {
+    let home = crate::one_seat();
+    let mut gate = home.gate("gate");
+    crate::hold_the_seat(&home, &gate);
+    let gone = home.path("gone");
+    fs::create_dir(&gone).expect("a directory can be made");
+    let gone_text = gone.to_str().expect("our own path is text");
+    let id = home.launch_with(["--lane", "one", "--cwd", gone_text], ["true"]);
+    fs::remove_dir(&gone).expect("the directory can be removed");
+    gate.open();
+    let task = home.wait(&id);
+    assert_eq!(task["cause"]["kind"], "spawn_error", "{task:#}");
+    assert_eq!(home.cli(["follow", &id]).code(), 1);
+}
+
+#[test]
+fn a_relative_program_is_looked_for_in_the_directory_of_the_task() {
+    let home = TestHome::new();
+    fs::create_dir(home.path("sub")).expect("a directory can be made");
+    script(&home.path("sub/here"), "#!/bin/sh\necho found\n", 0o755);
+    let id = home.launch_with(["--cwd", "sub"], ["./here"]);
+    assert_eq!(
+        (home.wait(&id)["state"].clone(), home.output(&id)),
+        (json!("completed"), "found".into())
+    );
+}
+
+#[test]
+fn a_program_is_looked_for_in_the_path_the_task_is_given() {
+    let home = TestHome::new();
+    fs::create_dir(home.path("tools")).expect("a directory can be made");
+    script(&home.path("tools/mine"), "#!/bin/sh\necho mine\n", 0o755);
+    let path = format!("PATH={}:/usr/bin:/bin", home.path("tools").display());
+    let id = home.launch_with(["--env", &path], ["mine"]);
+    assert_eq!(
+        (home.wait(&id)["state"].clone(), home.output(&id)),
+        (json!("completed"), "mine".into())
+    );
+}
