@@ -163,6 +163,29 @@ impl Wanted {
         Ok((records, total))
     }
 
+    /// The ids of the newest that match, and how many match in all.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn list_ids(&self, reader: &mut dyn Reader) -> Result<(Vec<TaskId>, u64), StoreError> {
+        if self.nothing {
+            return Ok((Vec::new(), 0));
+        }
+        if !self.needs_looking() {
+            let found = reader.ids(&self.filter, self.limit)?;
+            let total = reader.summary(&self.filter)?.iter().map(|(_, n)| n).sum();
+            return Ok((found.into_iter().map(|(id, _)| id).collect(), total));
+        }
+        let (mut ids, mut total) = (Vec::new(), 0);
+        self.each(reader, |record| {
+            total += 1;
+            if ids.len() < self.limit {
+                ids.push(record.id);
+            }
+        })?;
+        Ok((ids, total))
+    }
+
     /// How many match, by state.
     ///
     /// # Errors

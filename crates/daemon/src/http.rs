@@ -71,11 +71,23 @@ fn prepare(listener: UnixListener, inputs: ContextInputs) -> io::Result<Serving>
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     listener.set_nonblocking(true)?;
+    raise_descriptor_limit();
     let (listener, context) = {
         let _inside = runtime.enter();
         (tokio::net::UnixListener::from_std(listener)?, Context::new(inputs)?)
     };
     Ok((runtime, context, listener))
+}
+
+/// A thousand waiting clients are a thousand descriptors, more than the usual soft limit. Tasks get
+/// the limits of their own callers, whatever ours are.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of descriptors stays as it is");
+    }
 }
 
 impl Server {

@@ -19,8 +19,11 @@ use meanwhile_api::upkeep::{DoctorReply, Health};
 use meanwhile_api::{ApiError, ErrorCode};
 use meanwhile_core::machine::TaskView;
 use meanwhile_core::{Core, LoadedTask, State, TaskId};
+use meanwhile_host::cgroup::{self, CgroupMode, NoCgroup};
 use meanwhile_host::clock;
 use meanwhile_host::dir::DirErrorKind;
+use meanwhile_host::doctor::{CgroupFacts, Examination, Fact, examine};
+use meanwhile_host::environment::Environment;
 use meanwhile_host::home::{Home, HomePaths};
 use meanwhile_store::{
     Filter, Identity, MemoryStore, Reader, SqliteReader, StoreError, TaskRecord, limits,
@@ -32,7 +35,7 @@ use crate::find::unfinished_states;
 use crate::http::caller::{self, Caller};
 use crate::http::handlers::{config, find_in, lists, output, upkeep};
 use crate::output::{PageRequest, Pager};
-use crate::settings::{self, Settings};
+use crate::settings::{self, Isolation, Settings};
 use crate::view::{LimitsHeld, Viewer, lane_object};
 
 /// Answers reads of one home.
@@ -139,7 +142,7 @@ impl Offline {
             Ok(mut found) => {
                 let problems = found.reader.integrity().map_err(|error| store_error(&error));
                 checks.push(upkeep::store(problems));
-                checks.extend(found.home.iter().flat_map(upkeep::disk));
+                checks.extend(upkeep::machine(self.facts(&found)));
             }
             Err(error) => {
                 let hint: Vec<&str> = error.hint.iter().map(String::as_str).collect();
@@ -147,6 +150,29 @@ impl Offline {
             }
         }
         written(&DoctorReply { checks })
+    }
+}
+
+impl Offline {
+    /// What the machine would let a daemon promise. What it would be given by systemd depends on the
+    /// environment it is started with, so a "no" of that kind is not said here.
+    fn facts(&self, found: &Found) -> Vec<Fact> {
+        let mode = match found.settings.cgroup {
+            Isolation::Auto => CgroupMode::Auto,
+            Isolation::Off => CgroupMode::Off,
+        };
+        let home_hash = self.paths.hash(rustix::process::geteuid().as_raw());
+        let environment = &Environment::new();
+        let prospect = cgroup::probe(&cgroup::Request { mode, home_hash: &home_hash, environment });
+        let unsure = matches!(prospect, Err(NoCgroup::NotDelegated(..)));
+        let mut facts = examine(&Examination {
+            cgroup: CgroupFacts::Prospect(&prospect),
+            state: found.home.as_ref().map(|home| &home.state),
+            user: None,
+            daemon_cgroup: None,
+        });
+        facts.retain(|fact| !(unsure && fact.name == "cgroup"));
+        facts
     }
 }
 

@@ -128,9 +128,7 @@ fn serve(
             home: Arc::clone(&home),
             settings: Arc::new(RwLock::new(Arc::clone(&settings))),
             committed: committed_seen,
-            cgroups: cgroups.as_ref().ok().cloned(),
-            no_cgroup: cgroups.as_ref().err().map(ToString::to_string),
-            machine: machine.clone(),
+            cgroups: cgroups.clone(),
             env_gate: Arc::clone(&env_gate),
         },
     )

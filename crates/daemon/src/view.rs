@@ -104,7 +104,7 @@ impl Viewer<'_> {
                 .map(|ready| Ready { at: time(ready.at), how: ready.how.clone() }),
             waiting: None,
             stuck: None,
-            deadline: current.deadline.filter(|_| active).map(time),
+            deadline: self.deadline(record),
             waiting_for: queued_view.and_then(|view| view.why.as_ref()).map(waiting_for),
             role: None,
             driver: None,
@@ -119,6 +119,21 @@ impl Viewer<'_> {
             supervisor_pid: current.supervisor_pid.filter(|_| active),
             leaked: leaked(current, spec.keep_leaked),
             limits: self.limits(&spec.limits),
+        }
+    }
+
+    /// When its timeout ends it. Of a task that is just being started it is known as closely as the
+    /// start takes, so that the answer to a launch can say it.
+    fn deadline(&self, record: &TaskRecord) -> Option<Timestamp> {
+        let current = record.current();
+        match record.state {
+            State::Running | State::InputRequired => current.deadline.map(time),
+            State::Starting => current.timeout(&record.spec).map(|left| time(self.now.after(left))),
+            State::Queued
+            | State::Completed
+            | State::Failed
+            | State::Cancelled
+            | State::Interrupted => None,
         }
     }
 

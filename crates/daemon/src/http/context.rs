@@ -8,16 +8,16 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
-use meanwhile_api::ApiError;
 use meanwhile_api::task::{Held, Task};
+use meanwhile_api::{ApiError, ErrorCode};
 use meanwhile_core::machine::TaskView;
 use meanwhile_core::{State, TaskId, Wall};
-use meanwhile_host::cgroup::Subtree;
+use meanwhile_host::cgroup::{Controllers, NoCgroup, Subtree};
 use meanwhile_host::clock;
 use meanwhile_host::env_store::EnvStore;
 use meanwhile_host::home::Home;
-use meanwhile_host::machine::Machine;
 use meanwhile_store::{Reader, SqliteReader, StoreError, TaskRecord};
+use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 
 use crate::engine::refusals::store_error;
@@ -30,6 +30,11 @@ use crate::view::{LimitsHeld, Viewer};
 /// Large request bodies held in memory at once; the others wait for their turn.
 const LARGE_BODIES: usize = 2;
 
+/// Task objects made at once where there may be thousands.
+const TASKS_AT_ONCE: usize = 200;
+/// Where a reply's tasks go.
+const EMPTY: &[u8] = b"\"tasks\":[]";
+
 /// What the server is made from.
 #[derive(Debug)]
 pub struct ContextInputs {
@@ -41,12 +46,8 @@ pub struct ContextInputs {
     pub settings: Arc<RwLock<Arc<Settings>>>,
     /// How far the event log is committed.
     pub committed: watch::Receiver<u64>,
-    /// Where tasks get a cgroup of their own, if anywhere.
-    pub cgroups: Option<Subtree>,
-    /// Why there is none.
-    pub no_cgroup: Option<String>,
-    /// Which machine this is.
-    pub machine: Machine,
+    /// Where tasks get a cgroup of their own, or why nowhere.
+    pub cgroups: Result<Subtree, NoCgroup>,
     /// Held for reading while a captured environment is on its way into a submission.
     pub env_gate: Arc<tokio::sync::RwLock<()>>,
 }
@@ -59,9 +60,7 @@ pub struct Context {
     pub(super) home_hash: String,
     settings: Arc<RwLock<Arc<Settings>>>,
     pub(super) committed: watch::Receiver<u64>,
-    pub(super) cgroups: Option<Subtree>,
-    pub(super) no_cgroup: Option<String>,
-    pub(super) machine: Machine,
+    pub(super) cgroups: Result<Subtree, NoCgroup>,
     pub(super) env_gate: Arc<tokio::sync::RwLock<()>>,
     pub(super) envs: EnvStore,
     pub(super) growth: Arc<Growth>,
@@ -76,17 +75,9 @@ pub struct Context {
 impl Context {
     /// On the server's runtime.
     pub(super) fn new(inputs: ContextInputs) -> io::Result<Arc<Self>> {
-        let ContextInputs {
-            postbox,
-            home,
-            settings,
-            committed,
-            cgroups,
-            no_cgroup,
-            machine,
-            env_gate,
-        } = inputs;
+        let ContextInputs { postbox, home, settings, committed, cgroups, env_gate } = inputs;
         let own_uid = rustix::process::geteuid().as_raw();
+        crate::retention::delete_stale_uploads(&home, super::handlers::submit::UPLOAD_KEPT);
         let envs = home.env().map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Arc::new(Self {
             postbox,
@@ -95,8 +86,6 @@ impl Context {
             settings,
             committed,
             cgroups,
-            no_cgroup,
-            machine,
             env_gate,
             envs: EnvStore::new(envs),
             growth: Growth::start(),
@@ -151,7 +140,7 @@ impl Context {
         let broken = result
             .as_ref()
             .err()
-            .is_some_and(|error: &ApiError| matches!(error.code, meanwhile_api::ErrorCode::Store));
+            .is_some_and(|error: &ApiError| matches!(error.code, ErrorCode::Store));
         if !broken {
             *slot = Some(reader);
         }
@@ -161,7 +150,8 @@ impl Context {
     /// How limits are held here.
     pub(super) fn limits_held(&self) -> LimitsHeld {
         let held = |enforced: bool| if enforced { Held::Enforced } else { Held::Sampled };
-        let controllers = self.cgroups.as_ref().map(|c| c.controllers).unwrap_or_default();
+        let controllers =
+            self.cgroups.as_ref().map_or_else(|_| Controllers::default(), |c| c.controllers);
         LimitsHeld { memory: held(controllers.memory), pids: held(controllers.pids) }
     }
 
@@ -188,6 +178,37 @@ impl Context {
                 viewer.task(record, view.as_ref())
             })
             .collect())
+    }
+
+    /// The answer `reply`, whose field `tasks` is empty, with these tasks in it. Thousands of
+    /// them are made and written a few at a time, so that memory holds their text alone.
+    pub(super) async fn with_tasks(
+        &self,
+        reply: &impl Serialize,
+        ids: &[TaskId],
+    ) -> Result<Vec<u8>, ApiError> {
+        let unwritable = |error: serde_json::Error| {
+            ApiError::new(ErrorCode::Internal, format!("answer cannot be written: {error}"))
+        };
+        let mut text = serde_json::to_vec(reply).map_err(unwritable)?;
+        let at = text
+            .windows(EMPTY.len())
+            .rposition(|window| window == EMPTY)
+            .expect("the reply was made with no tasks");
+        let rest = text.split_off(at + EMPTY.len() - 1);
+        let mut first = true;
+        for page in ids.chunks(TASKS_AT_ONCE) {
+            for task in self.show_ids(page).await? {
+                if !std::mem::replace(&mut first, false) {
+                    text.push(b',');
+                }
+                serde_json::to_writer(&mut text, &task).map_err(unwritable)?;
+            }
+            // Others have their turn in between.
+            tokio::task::yield_now().await;
+        }
+        text.extend_from_slice(&rest);
+        Ok(text)
     }
 
     /// Task objects of tasks that were just resolved; ones forgotten meanwhile are left out.

@@ -154,6 +154,11 @@ pub(super) fn json(value: &impl Serialize) -> Result<Response<Body>, ApiError> {
     Ok(respond(StatusCode::OK, "application/json", full(body)))
 }
 
+/// A successful answer that is JSON already.
+pub(super) fn json_text(text: Vec<u8>) -> Response<Body> {
+    respond(StatusCode::OK, "application/json", full(text))
+}
+
 pub(super) fn respond(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;

@@ -8,7 +8,7 @@ mod daemon;
 mod events;
 pub(crate) mod lists;
 pub(crate) mod output;
-mod submit;
+pub(crate) mod submit;
 pub(crate) mod upkeep;
 mod wait;
 
@@ -69,7 +69,11 @@ fn find_task(context: &Context, caller: &Caller, text: &str) -> Result<TaskRecor
     context.try_read(|reader| find_in(reader, caller, text))
 }
 
-pub(crate) fn find_in(reader: &mut dyn Reader, caller: &Caller, text: &str) -> Result<TaskRecord, ApiError> {
+pub(crate) fn find_in(
+    reader: &mut dyn Reader,
+    caller: &Caller,
+    text: &str,
+) -> Result<TaskRecord, ApiError> {
     let id = find::task(reader, text)?;
     let record = reader.task(id).map_err(|error| store_error(&error))?;
     // Forgotten between the two looks.

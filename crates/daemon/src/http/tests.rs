@@ -21,7 +21,6 @@ use meanwhile_api::{ApiError, ErrorCode, OsText, Span};
 use meanwhile_core::event::{End, Event, Exit, Fact, RunFigures};
 use meanwhile_core::{Answer, AttemptToken, Cause, State, TaskId, Wall};
 use meanwhile_host::home::{Home, SOCKET};
-use meanwhile_host::machine::Machine;
 use meanwhile_store::{Batch, Identity, Reader, SqliteStore, Store};
 use tokio::sync::watch;
 
@@ -173,9 +172,7 @@ fn bench() -> Bench {
         home: Arc::clone(&home),
         settings: Arc::new(RwLock::new(Arc::new(Settings::default()))),
         committed: seen,
-        cgroups: None,
-        no_cgroup: Some("test".into()),
-        machine: Machine::read().unwrap(),
+        cgroups: Err(meanwhile_host::cgroup::NoCgroup::SwitchedOff),
         env_gate: Arc::default(),
     };
     let server = Some(start(listener, inputs).unwrap());

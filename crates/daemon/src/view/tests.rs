@@ -221,6 +221,15 @@ fn a_running_task_shows_its_processes_its_deadline_and_the_log_as_it_grows() {
 }
 
 #[test]
+fn the_answer_to_a_launch_carries_the_deadline_once_there_is_one() {
+    let mut record = record(1);
+    record.spec.timing.timeout = Some(Duration::from_secs(300));
+    assert_eq!(shown(&record, None).deadline, None, "a queued task has none yet");
+    record.state = State::Starting;
+    assert_eq!(shown(&record, None).deadline, Some(Timestamp::from_unix_ms(310_000)));
+}
+
+#[test]
 fn what_could_not_start_says_what_a_shell_would_exit_with() {
     let check = |stage, errno: rustix::io::Errno, code| {
         let why = Cause::SpawnError { stage, errno: errno.raw_os_error(), what: "run x".into() };

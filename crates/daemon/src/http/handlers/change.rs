@@ -7,10 +7,10 @@ use meanwhile_api::{ApiError, ErrorCode};
 use meanwhile_core::TaskId;
 use meanwhile_core::input::Until;
 
-use super::wait::selected;
+use super::wait::{SHOWN_MAX, selected};
 use super::{Answered, find_task, one};
 use crate::http::context::Context;
-use crate::http::exchange::{Asked, json};
+use crate::http::exchange::{Asked, json, json_text};
 use crate::letters::{Ask, Change, Reply, WaitFor};
 use crate::prepare::captured;
 use crate::view::wire_id;
@@ -31,11 +31,10 @@ pub(super) async fn cancel(context: &Context, asked: &Asked, request: CancelRequ
         let acted: Vec<TaskId> = changes.iter().filter(|c| c.acted).map(|c| c.task).collect();
         until_done(context, acted).await?;
     }
-    let ids: Vec<TaskId> = changes.iter().map(|change| change.task).collect();
-    json(&CancelReply {
-        tasks: context.show_ids(&ids).await?,
-        already_ended: changes.iter().filter(|c| !c.acted).map(|c| wire_id(c.task)).collect(),
-    })
+    let ids: Vec<TaskId> = changes.iter().take(SHOWN_MAX).map(|change| change.task).collect();
+    let already_ended = changes.iter().filter(|c| !c.acted).map(|c| wire_id(c.task)).collect();
+    let reply = CancelReply { tasks: Vec::new(), already_ended };
+    Ok(json_text(context.with_tasks(&reply, &ids).await?))
 }
 
 pub(super) async fn retry(context: &Context, asked: &Asked, request: RetryRequest) -> Answered {

@@ -9,13 +9,23 @@ use crate::engine::refusals::store_error;
 use crate::find::Wanted;
 use crate::http::caller::{Caller, forbidden, session_name};
 use crate::http::context::Context;
-use crate::http::exchange::{Asked, json};
+use crate::http::exchange::{Asked, json, json_text};
 
 /// Tasks that one `status` may ask for: more is a list.
 const STATUS_MAX: usize = 1_000;
+/// Longer lists are written a few tasks at a time.
+const IN_MEMORY: u32 = 500;
 
 pub(super) async fn list(context: &Context, asked: &Asked) -> Answered {
-    let query = asked.query()?;
+    let query: ListQuery = asked.query()?;
+    if query.limit() > IN_MEMORY {
+        let (ids, total) = context.try_read(|reader| {
+            let wanted = wanted(reader, &asked.caller, &query)?;
+            wanted.list_ids(reader).map_err(|error| store_error(&error))
+        })?;
+        let reply = ListReply { tasks: Vec::new(), total };
+        return Ok(json_text(context.with_tasks(&reply, &ids).await?));
+    }
     let (records, total) = context.try_read(|reader| {
         wanted(reader, &asked.caller, &query)?.list(reader).map_err(|error| store_error(&error))
     })?;

@@ -20,7 +20,7 @@ use crate::retention::{UPLOAD_PREFIX, delete_stale_uploads};
 use crate::view::wire_id;
 
 /// An upload that no submission has used for this long is deleted.
-const UPLOAD_KEPT: std::time::Duration = std::time::Duration::from_secs(3600);
+pub(crate) const UPLOAD_KEPT: std::time::Duration = std::time::Duration::from_secs(3600);
 /// Tasks that an answer shows in full.
 const SHOWN_MAX: usize = 1_000;
 
@@ -31,13 +31,18 @@ pub(super) async fn submit(context: &Context, asked: &Asked, request: SubmitRequ
     let Batch { mut tasks, uploads, warnings } = context.try_read(|reader| {
         prepare::prepare(reader, &request, &environment, &launcher, &settings)
     })?;
+    let detail = request.detail;
+    // A large batch is not kept twice while the loop commits it.
+    drop(request);
     // Nobody deletes the environment between its writing and the commit that needs it.
     let gate = context.env_gate.read().await;
     let name = captured::keep(&context.envs, &environment)?;
     for task in &mut tasks {
         task.spec.env.captured = Some(name.clone());
     }
-    let prepared: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+    // A key that was known gives an old task; a request that was sent again gives its own.
+    let keyed: Vec<Option<TaskId>> =
+        tasks.iter().map(|t| t.spec.idempotency_key.is_some().then_some(t.id)).collect();
     let spooled = Spooled::new(context, &uploads)?;
     let reply = context.postbox.ask(Ask::Submit(tasks), asked.request.clone()).await;
     drop(gate);
@@ -50,13 +55,13 @@ pub(super) async fn submit(context: &Context, asked: &Asked, request: SubmitRequ
         spooled.keep_only(accepted.as_deref().unwrap_or_default());
     }
     let accepted = accepted?;
-    let shown = match request.detail {
+    let shown = match detail {
         Detail::Ids => Vec::new(),
         Detail::Tasks => context.show_ids(&accepted[..accepted.len().min(SHOWN_MAX)]).await?,
     };
     let entries = accepted.iter().enumerate().map(|(index, id)| Accepted {
         id: wire_id(*id),
-        existing: prepared.get(index) != Some(id),
+        existing: keyed.get(index).copied().flatten().is_some_and(|fresh| fresh != *id),
         deadline: shown.get(index).and_then(|task| task.deadline),
     });
     json(&SubmitReply { accepted: entries.collect(), tasks: shown, warnings })

@@ -5,9 +5,8 @@ use meanwhile_api::upkeep::{
     Check, CleanReply, CleanRequest, DoctorReply, Health, PruneReply, Pruned,
 };
 use meanwhile_core::{State, TaskId};
-use meanwhile_host::clock;
-use meanwhile_host::home::Home;
-use meanwhile_host::machine::{FileSystem, file_system, free_bytes};
+use meanwhile_host::doctor::{CgroupFacts, Examination, Fact, Status, examine};
+use meanwhile_host::{clock, proc};
 use meanwhile_store::{Filter, Reader};
 
 use super::Answered;
@@ -21,8 +20,6 @@ use crate::view::wire_id;
 
 /// Records looked at, and tasks forgotten, at once.
 const PAGE: usize = 500;
-/// Less free space than this is worth a warning: four logs of the default size.
-const LOW_SPACE: u64 = 256 << 20;
 
 pub(super) async fn prune(context: &Context, asked: &Asked) -> Answered {
     asked.caller.must_be_person("pruning")?;
@@ -76,11 +73,15 @@ fn old_enough(
 pub(super) async fn doctor(context: &Context) -> Answered {
     let status = loop_status(context).await?;
     let store = store(context.read(|reader| reader.integrity()));
-    let mut checks = vec![store, log_of_writes(&status), starts(&status), isolation(context)];
-    checks.extend(disk(&context.home));
-    let machine = format!("this is machine {}", context.machine.id);
-    checks.push(check("machine", Health::Ok, machine, &[]));
-    json(&DoctorReply { checks })
+    let own_cgroup = proc::cgroup(std::process::id());
+    let facts = examine(&Examination {
+        cgroup: CgroupFacts::Daemon(&context.cgroups),
+        state: Some(&context.home.state),
+        user: None,
+        daemon_cgroup: own_cgroup.as_deref(),
+    });
+    let own = [store, log_of_writes(&status), starts(&status)];
+    json(&DoctorReply { checks: own.into_iter().chain(machine(facts)).collect() })
 }
 
 pub(crate) fn check(name: &str, health: Health, text: impl Into<String>, hint: &[&str]) -> Check {
@@ -130,48 +131,22 @@ fn starts(status: &LoopStatus) -> Check {
     }
 }
 
-fn isolation(context: &Context) -> Check {
-    let name = "isolation.cgroup";
-    match (&context.cgroups, &context.no_cgroup) {
-        (Some(subtree), _) => {
-            let controllers = subtree.controllers;
-            let held = |on: bool| if on { "enforced" } else { "sampled" };
-            let text = format!(
-                "tasks get cgroups below {}; memory is {}, processes are {}",
-                subtree.path().display(),
-                held(controllers.memory),
-                held(controllers.pids)
-            );
-            check(name, Health::Ok, text, &[])
+/// What the machine lets us promise.
+pub(crate) fn machine(facts: Vec<Fact>) -> impl Iterator<Item = Check> {
+    facts.into_iter().map(|fact| {
+        let Fact { name, status, what, promise, hint } = fact;
+        Check {
+            name: name.into(),
+            health: match status {
+                Status::Ok => Health::Ok,
+                Status::Weaker => Health::Warning,
+                Status::Bad => Health::Failed,
+            },
+            text: match promise {
+                None => what,
+                Some(promise) => format!("{what}; what holds less for it: {promise}"),
+            },
+            hint: hint.into_iter().collect(),
         }
-        (None, reason) => {
-            let reason = reason.as_deref().unwrap_or("no reason is known");
-            let text = format!("processes of tasks are found by their descent: {reason}");
-            check(name, Health::Warning, text, &["a process that leaves its parents is found late"])
-        }
-    }
-}
-
-/// The space and the file system of a home.
-pub(crate) fn disk(home: &Home) -> Vec<Check> {
-    let mut checks = Vec::new();
-    let state = &home.state;
-    if let Ok(free) = free_bytes(state) {
-        let text = format!("{} MiB are free", free >> 20);
-        let low = free < LOW_SPACE;
-        let health = if low { Health::Warning } else { Health::Ok };
-        let hint: &[&str] =
-            if low { &["meanwhile clean deletes finished tasks and their files"] } else { &[] };
-        checks.push(check("disk.space", health, text, hint));
-    }
-    if let Ok(FileSystem::Network(kind)) = file_system(state) {
-        let text = format!("the home is on {kind}, where locks cannot be trusted");
-        checks.push(check(
-            "disk.network",
-            Health::Warning,
-            text,
-            &["use a local directory: --home DIR"],
-        ));
-    }
-    checks
+    })
 }

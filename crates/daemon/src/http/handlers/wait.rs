@@ -14,13 +14,13 @@ use crate::engine::refusals::store_error;
 use crate::find::unfinished_states;
 use crate::http::caller::{Caller, forbidden, session_name};
 use crate::http::context::Context;
-use crate::http::exchange::{Asked, json};
+use crate::http::exchange::{Asked, json, json_text};
 use crate::letters::WaitFor;
 
 /// Tasks that one request may be about: as many as there may be unfinished.
 const SELECTED_MAX: usize = 100_000;
 /// Tasks that an answer shows in full; more would be a list.
-const SHOWN_MAX: usize = 10_000;
+pub(super) const SHOWN_MAX: usize = 10_000;
 
 pub(super) async fn wait(context: &Context, asked: &Asked, request: WaitRequest) -> Answered {
     let WaitRequest { select, any, until, timeout } = request;
@@ -43,10 +43,8 @@ pub(super) async fn wait(context: &Context, asked: &Asked, request: WaitRequest)
         context.postbox.wait(wait).await?
     };
     let shown = &targets[..targets.len().min(SHOWN_MAX)];
-    json(&WaitReply {
-        verdict: verdict(&answer, any, until),
-        tasks: context.show_ids(shown).await?,
-    })
+    let reply = WaitReply { verdict: verdict(&answer, any, until), tasks: Vec::new() };
+    Ok(json_text(context.with_tasks(&reply, shown).await?))
 }
 
 /// What the waiting came to. Met and over are two things: all may have ended, one of them badly.
