@@ -17,8 +17,8 @@ pub(crate) const RUNNER_COMMAND: &str = "__run-in-mode";
 
 /// What a test may keep of the environment the suite was started in. `CARGO_*` and `NEXTEST*` are
 /// kept too: they name the test and where its binary is.
-const KEPT: [&str; 6] =
-    ["PATH", "RUST_BACKTRACE", "LD_LIBRARY_PATH", "PROPTEST_CASES", "CI", "RUST_TEST_THREADS"];
+const KEPT: [&str; 5] =
+    ["RUST_BACKTRACE", "LD_LIBRARY_PATH", "PROPTEST_CASES", "CI", "RUST_TEST_THREADS"];
 
 pub(crate) fn run_in_mode(arguments: &[String]) -> Outcome {
     let [program, arguments @ ..] = arguments else {
@@ -62,6 +62,7 @@ pub(crate) fn run_in_mode(arguments: &[String]) -> Outcome {
         }
     }
     command
+        .env("PATH", staging::path_for(uid, &std::env::var_os("PATH").unwrap_or_default()))
         .env("HOME", scratch.join("home"))
         .env("TMPDIR", scratch.join("tmp"))
         .env("LANG", "C.UTF-8")

@@ -4,6 +4,7 @@
 //! else. Owns the copies that are made then, in the scratch directory of the mode. Never changes the
 //! mode of a file it did not make.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -28,11 +29,18 @@ pub(super) fn executable_for(uid: Option<u32>, program: &Path, stage: &Path) -> 
     Ok(copy)
 }
 
-fn is_open_to_all(program: &Path) -> bool {
+/// The part of a search path that `uid` can search. A user's PATH does not lead through root's home.
+pub(super) fn path_for(uid: Option<u32>, path: &OsStr) -> OsString {
+    let directories = std::env::split_paths(path);
+    let open = directories.filter(|directory| uid.is_none() || is_open_to_all(directory));
+    std::env::join_paths(open).expect("parts of a search path contain no separator")
+}
+
+fn is_open_to_all(path: &Path) -> bool {
     let has = |path: &Path, bits: u32| {
         fs::metadata(path).is_ok_and(|about| about.permissions().mode() & bits == bits)
     };
-    has(program, 0o005) && program.ancestors().skip(1).all(|directory| has(directory, 0o001))
+    has(path, 0o005) && path.ancestors().skip(1).all(|directory| has(directory, 0o001))
 }
 
 #[cfg(test)]
