@@ -70,6 +70,14 @@ pub struct Context {
     pub(super) started: Instant,
     pub(super) own_uid: u32,
     reader: Mutex<Option<SqliteReader>>,
+    last_shown: Mutex<Option<LastShown>>,
+}
+
+/// The newest event at that time, the task, and the text of its object.
+type LastShown = (u64, TaskId, Arc<Vec<u8>>);
+
+pub(super) fn unwritable(error: &serde_json::Error) -> ApiError {
+    ApiError::new(ErrorCode::Internal, format!("answer cannot be written: {error}"))
 }
 
 impl Context {
@@ -95,6 +103,7 @@ impl Context {
             started: Instant::now(),
             own_uid,
             reader: Mutex::new(None),
+            last_shown: Mutex::new(None),
         }))
     }
 
@@ -187,27 +196,47 @@ impl Context {
         reply: &impl Serialize,
         ids: &[TaskId],
     ) -> Result<Vec<u8>, ApiError> {
-        let unwritable = |error: serde_json::Error| {
-            ApiError::new(ErrorCode::Internal, format!("answer cannot be written: {error}"))
-        };
-        let mut text = serde_json::to_vec(reply).map_err(unwritable)?;
+        let mut text = serde_json::to_vec(reply).map_err(|error| unwritable(&error))?;
         let at = text
             .windows(EMPTY.len())
             .rposition(|window| window == EMPTY)
             .expect("the reply was made with no tasks");
         let rest = text.split_off(at + EMPTY.len() - 1);
+        if let [id] = ids {
+            text.extend_from_slice(&self.one_text(*id).await?);
+            text.extend_from_slice(&rest);
+            return Ok(text);
+        }
         let mut first = true;
         for page in ids.chunks(TASKS_AT_ONCE) {
             for task in self.show_ids(page).await? {
                 if !std::mem::replace(&mut first, false) {
                     text.push(b',');
                 }
-                serde_json::to_writer(&mut text, &task).map_err(unwritable)?;
+                serde_json::to_writer(&mut text, &task).map_err(|error| unwritable(&error))?;
             }
             // Others have their turn in between.
             tokio::task::yield_now().await;
         }
         text.extend_from_slice(&rest);
+        Ok(text)
+    }
+
+    /// The text of one task object. An ended one is kept until the next commit: a thousand clients may
+    /// have waited for the same end.
+    async fn one_text(&self, id: TaskId) -> Result<Arc<Vec<u8>>, ApiError> {
+        let committed = *self.committed.borrow();
+        let lock = || self.last_shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, of, text)) = &*lock()
+            && (*at, *of) == (committed, id)
+        {
+            return Ok(Arc::clone(text));
+        }
+        let Some(task) = self.show_ids(&[id]).await?.pop() else { return Ok(Arc::default()) };
+        let text = Arc::new(serde_json::to_vec(&task).map_err(|error| unwritable(&error))?);
+        if task.state.is_terminal() {
+            *lock() = Some((committed, id, Arc::clone(&text)));
+        }
         Ok(text)
     }
 

@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::caller::{Caller, Connection};
-use super::context::Context;
+use super::context::{Context, unwritable};
 use super::handlers;
 
 /// How long an answer that does not block may take before it is given up. Clients complain earlier.
@@ -54,6 +54,8 @@ pub(super) async fn answer(
     let mut response = answered.unwrap_or_else(|error| error_response(&error));
     let range = HeaderValue::from_str(&version::SUPPORTED.to_string());
     response.headers_mut().insert(headers::PROTOCOL, range.expect("digits and a dash"));
+    let program = HeaderValue::from_static(version::PROGRAM);
+    response.headers_mut().insert(headers::DAEMON_VERSION, program);
     response
 }
 
@@ -148,9 +150,7 @@ pub(super) fn too_large(most: usize) -> ApiError {
 
 /// A successful answer.
 pub(super) fn json(value: &impl Serialize) -> Result<Response<Body>, ApiError> {
-    let body = serde_json::to_vec(value).map_err(|error| {
-        ApiError::new(ErrorCode::Internal, format!("answer cannot be written: {error}"))
-    })?;
+    let body = serde_json::to_vec(value).map_err(|error| unwritable(&error))?;
     Ok(respond(StatusCode::OK, "application/json", full(body)))
 }
 

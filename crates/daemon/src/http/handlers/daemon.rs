@@ -80,14 +80,14 @@ pub(crate) fn store_bytes(database: &std::path::Path) -> u64 {
 }
 
 pub(super) async fn stop(context: &Context, asked: &Asked, request: StopRequest) -> Answered {
-    let StopRequest { cancel_all, hand_over: _ } = request;
+    let StopRequest { cancel_all, hand_over } = request;
     if cancel_all {
         asked.caller.must_be_person("cancelling everything")?;
     }
     let unfinished = Filter { states: unfinished_states(), ..Filter::default() };
     let before = context.read(|reader| reader.summary(&unfinished))?;
     let live: u64 = before.iter().filter(|(state, _)| state.is_active()).map(|(_, n)| n).sum();
-    let ask = Ask::Stop { cancel_all, by: asked.caller.actor() };
+    let ask = Ask::Stop { cancel_all, hand_over, by: asked.caller.actor() };
     context.postbox.ask(ask, asked.request.clone()).await?;
     let count = |tasks: u64| u32::try_from(tasks).unwrap_or(u32::MAX);
     json(&StopReply {
