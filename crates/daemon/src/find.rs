@@ -281,3 +281,99 @@ fn known_ids(
 pub fn unfinished_states() -> Vec<State> {
     State::ALL.into_iter().filter(|state| !state.is_terminal()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use meanwhile_core::{Event, Fact};
+    use meanwhile_store::{Batch, Identity, MemoryStore, Store};
+
+    use super::*;
+
+    /// Tasks of these ids, names and labels, in this order.
+    fn store(tasks: &[(u64, Option<&str>, &[(&str, &str)])]) -> MemoryStore {
+        let identity = Identity { machine: "m".into(), pid_namespace: 1, boot: "b".into() };
+        let mut store = MemoryStore::new(identity);
+        for (order, (bits, name, labels)) in tasks.iter().enumerate() {
+            let mut record = crate::view::tests::record(*bits);
+            record.spec.name = name.map(str::to_owned);
+            record.spec.labels =
+                labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let fact = Fact::Submitted {
+                spec: Box::new(record.spec),
+                placement: Box::new(record.placement),
+                order: order as u64 + 1,
+                not_before: None,
+            };
+            let at = Wall(1_000 + i64::try_from(order).unwrap());
+            let events = [Event { at, task: record.id, attempt: 1, fact }];
+            store.commit(&Batch { events: &events, ..Batch::default() }).unwrap();
+        }
+        store
+    }
+
+    /// The id that begins with these characters and has these lowest bits.
+    fn bits(prefix: &str, low: u64) -> u64 {
+        TaskId::prefix_range(prefix).unwrap().0.to_bits() | low
+    }
+
+    #[test]
+    fn an_id_wins_over_a_name_and_a_name_over_a_prefix() {
+        let (first, second) = (bits("test", 1), bits("abcd", 2));
+        let whole = TaskId::from_random(second).to_string();
+        let mut store =
+            store(&[(first, Some(&whole), &[]), (second, Some("test"), &[]), (3, None, &[])]);
+        let mut find = |text: &str| task(&mut store, text).map(TaskId::to_bits);
+        assert_eq!(find(&whole), Ok(second), "somebody else's name is not an id");
+        assert_eq!(find("test"), Ok(second), "a name is meant as it was given");
+        assert_eq!(find("test0"), Ok(first));
+    }
+
+    #[test]
+    fn what_fits_several_tasks_is_refused_and_they_are_named() {
+        let twins = [(bits("abcd", 1), None, &[][..]), (bits("abcd", 2), None, &[][..])];
+        let error = task(&mut store(&twins), "abcd").unwrap_err();
+        assert_eq!((error.code, error.exit.code()), (ErrorCode::Ambiguous, 4));
+        assert_eq!(error.details["candidates"].as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn what_is_malformed_is_2_and_what_is_unknown_is_3() {
+        let mut store = store(&[]);
+        let mut exit = |text: &str| task(&mut store, text).unwrap_err().exit.code();
+        assert_eq!((exit("zzzzzzzzzz"), exit("zzzz")), (3, 3));
+        for malformed in ["", "abc", "ZZZZ", "../../etc", "%2e%2e", "a\0b", "zzzzzzzzzzz", "ilou"] {
+            assert_eq!(exit(malformed), 2, "{malformed:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_what_fits_all_filters_the_newest_first() {
+        let (a, b) = (&[("area", "web")][..], &[("area", "db"), ("slow", "1")][..]);
+        let mut store = store(&[(1, None, a), (2, None, b), (3, Some("x"), b), (4, None, &[])]);
+        let mut check = |query: ListQuery, expected: &[u64], total: u64| {
+            let wanted = Wanted::new(&mut store, &query, None).unwrap();
+            let (records, found) = wanted.list(&mut store).unwrap();
+            let ids: Vec<u64> = records.iter().map(|r| r.id.to_bits()).collect();
+            assert_eq!((ids.as_slice(), found), (expected, total), "{query:?}");
+            let (ids, found) = wanted.list_ids(&mut store).unwrap();
+            let ids: Vec<u64> = ids.into_iter().map(TaskId::to_bits).collect();
+            assert_eq!((ids.as_slice(), found), (expected, total), "{query:?}");
+            let summary = wanted.summary(&mut store).unwrap();
+            assert_eq!(summary.of(State::Queued), total, "{query:?}");
+        };
+        let query = ListQuery::default;
+        let labels = |labels: &[&str]| labels.iter().map(|l| (*l).to_owned()).collect();
+        check(query(), &[4, 3, 2, 1], 4);
+        check(ListQuery { limit: Some(2), ..query() }, &[4, 3], 4);
+        check(ListQuery { label: labels(&["area=db"]), ..query() }, &[3, 2], 2);
+        check(ListQuery { label: labels(&["area"]), limit: Some(1), ..query() }, &[3], 3);
+        check(ListQuery { label: labels(&["area", "slow=2"]), ..query() }, &[], 0);
+        check(ListQuery { name: Some("x".into()), ..query() }, &[3], 1);
+        check(ListQuery { session: Some("main".into()), ..query() }, &[4, 3, 2, 1], 4);
+        check(ListQuery { session: Some("other".into()), ..query() }, &[], 0);
+        let agent = Some(meanwhile_api::task::TaskKind::Agent);
+        check(ListQuery { kind: agent, ..query() }, &[], 0);
+        let id = vec![TaskId::from_random(2).to_string().as_str().into(), "zzzzzzzzzz".into()];
+        check(ListQuery { id, ..query() }, &[2], 1);
+    }
+}

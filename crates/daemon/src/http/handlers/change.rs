@@ -26,7 +26,7 @@ pub(super) async fn cancel(context: &Context, asked: &Asked, request: CancelRequ
     }
     let by = asked.caller.actor();
     let ask = Ask::Cancel { targets, by, cascade };
-    let changes = changed(context.postbox.ask(ask, asked.request.clone()).await?);
+    let changes = changed(context.postbox.ask(ask, asked.request.clone()).await?)?;
     if wait {
         let acted: Vec<TaskId> = changes.iter().filter(|c| c.acted).map(|c| c.task).collect();
         until_done(context, acted).await?;
@@ -87,9 +87,17 @@ async fn until_done(context: &Context, targets: Vec<TaskId>) -> Result<(), ApiEr
     context.postbox.wait(wait).await.map(|_over| ())
 }
 
-pub(super) fn changed(reply: Reply) -> Vec<Change> {
+pub(super) fn changed(reply: Reply) -> Result<Vec<Change>, ApiError> {
     match reply {
-        Reply::Changed(changes) => changes,
-        other => unreachable!("a change is answered by changes, not by {other:?}"),
+        Reply::Changed(changes) => Ok(changes),
+        other => Err(unexpected(&other)),
     }
+}
+
+/// A reply of another kind: the loop answers a known request id as it did before, and this client used
+/// one for two different requests.
+pub(super) fn unexpected(reply: &Reply) -> ApiError {
+    tracing::warn!(?reply, "a reply of another kind than was asked for");
+    ApiError::new(ErrorCode::BadRequest, "request id was used for another request before")
+        .hint("draw a fresh random id for every request")
 }

@@ -11,6 +11,7 @@ use meanwhile_core::TaskId;
 use meanwhile_host::dir::Dir;
 
 use super::Answered;
+use super::change::unexpected;
 use crate::http::caller::Caller;
 use crate::http::context::Context;
 use crate::http::exchange::{Asked, bad_request, json, too_large};
@@ -48,7 +49,7 @@ pub(super) async fn submit(context: &Context, asked: &Asked, request: SubmitRequ
     drop(gate);
     let accepted = match reply {
         Ok(Reply::Submitted(ids)) => Ok(ids),
-        Ok(other) => unreachable!("a submission is answered by ids, not by {other:?}"),
+        Ok(other) => Err(unexpected(&other)),
         Err(refused) => Err(refused),
     };
     if let Some(spooled) = spooled {

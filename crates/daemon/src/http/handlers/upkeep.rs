@@ -23,7 +23,7 @@ const PAGE: usize = 500;
 
 pub(super) async fn prune(context: &Context, asked: &Asked) -> Answered {
     asked.caller.must_be_person("pruning")?;
-    let changes = changed(context.postbox.ask(Ask::Prune, asked.request.clone()).await?);
+    let changes = changed(context.postbox.ask(Ask::Prune, asked.request.clone()).await?)?;
     let done = changes.iter().map(|change| Pruned {
         task: Some(wire_id(change.task)),
         text: match change.before {
@@ -46,7 +46,7 @@ pub(super) async fn clean(context: &Context, asked: &Asked, request: CleanReques
         // Counted before: afterwards nothing is left to count.
         let sizes: Vec<(TaskId, u64)> =
             old.iter().map(|id| (*id, retention::bytes_of(&context.home, *id))).collect();
-        let forgotten = changed(context.postbox.ask(Ask::Forget { tasks: old }, None).await?);
+        let forgotten = changed(context.postbox.ask(Ask::Forget { tasks: old }, None).await?)?;
         for change in forgotten.iter().filter(|change| change.acted) {
             cleaned.tasks += 1;
             let size = sizes.iter().find(|(id, _)| *id == change.task);
