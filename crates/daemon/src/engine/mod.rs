@@ -158,9 +158,12 @@ impl Engine {
         let same_boot = store.meta().identity.boot == starter.identity().boot;
         let tasks = store.load_unfinished().map_err(Ending::Store)?;
         let active = recover::active_attempts(&tasks);
-        starter.sweep_envs(&tasks).unwrap_or_else(|error| {
+        // The server listens already: whoever holds the gate is about to submit a task with an environment
+        // that no stored task needs yet. What is not deleted now is once nothing is unfinished.
+        let swept = env_gate.try_write().map(|_gate| starter.sweep_envs(&tasks));
+        if let Ok(Err(error)) = swept {
             tracing::warn!(%error, "captured environments that nobody needs could not be deleted");
-        });
+        }
         let core = Core::load(settings.core(), tasks, same_boot, now);
         committed.send_replace(store.last_seq().map_err(Ending::Store)?);
         let mut engine = Self {
