@@ -8,8 +8,11 @@ use crate::query::{percent_decode, percent_encode};
 /// The protocol version of the client, an integer; replies carry the daemon's range as `MIN-MAX`.
 pub const PROTOCOL: &str = "meanwhile-protocol";
 
-/// The version of the client's program, so that an older daemon can hand over.
+/// The version of the client's program, for the daemon's log.
 pub const CLIENT_VERSION: &str = "meanwhile-client-version";
+
+/// The version of the daemon's program, in every reply, so that a newer client can ask it to hand over.
+pub const DAEMON_VERSION: &str = "meanwhile-daemon-version";
 
 /// The id of a changing request (see [`crate::RequestId`]). Without one, the request is not protected against being
 /// sent twice.

@@ -55,6 +55,22 @@ impl FromStr for ProtocolRange {
     }
 }
 
+/// Whether a program of one version is older than one of another; versions that cannot be read are not.
+pub fn is_older(one: &str, other: &str) -> bool {
+    /// The three numbers, and whether it is a finished release rather than a candidate for it.
+    fn key(version: &str) -> Option<(u64, u64, u64, bool)> {
+        let version = version.split('+').next()?;
+        let (numbers, finished) = match version.split_once('-') {
+            Some((numbers, _)) => (numbers, false),
+            None => (version, true),
+        };
+        let mut numbers = numbers.split('.').map(|number| number.parse().ok());
+        let key = (numbers.next()??, numbers.next()??, numbers.next()??, finished);
+        numbers.next().is_none().then_some(key)
+    }
+    matches!((key(one), key(other)), (Some(one), Some(other)) if one < other)
+}
+
 /// The daemon's side: checks the client's header. An absent one means the newest (curl, simple programs).
 pub fn check_client(header: Option<&str>) -> Result<u32, ApiError> {
     let Some(text) = header else { return Ok(PROTOCOL) };
@@ -88,6 +104,18 @@ mod tests {
         assert!(newer.hint[0].contains("daemon stop"), "{newer:?}");
         assert!(check_client(Some("0")).unwrap_err().hint[0].contains("too old"));
         assert_eq!(check_client(Some("x")).unwrap_err().code, ErrorCode::BadRequest);
+    }
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        for (one, other) in
+            [("0.9.0", "0.10.0"), ("0.1.0", "1.0.0"), ("1.0.0-rc.1", "1.0.0"), ("1.0.0", "1.0.1-a")]
+        {
+            assert!(is_older(one, other) && !is_older(other, one), "{one} {other}");
+        }
+        for text in ["1.0.0", "1.0.0+build.7", "1.0", "new", ""] {
+            assert!(!is_older(text, "1.0.0"), "{text}");
+        }
     }
 
     #[test]

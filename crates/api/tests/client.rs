@@ -201,6 +201,93 @@ fn stopping_a_daemon_never_starts_one() {
     daemon.finish();
 }
 
+/// An older daemon with these steps, and a client that may start one which answers with an empty list of lanes.
+struct Upgrade {
+    older: Daemon,
+    newer: Arc<std::sync::Mutex<Option<Daemon>>>,
+    client: Client,
+}
+
+impl Upgrade {
+    fn new(home: &tempfile::TempDir, steps: Vec<Step>, may_replace: bool) -> Upgrade {
+        let socket = home.path().join("daemon.sock");
+        let older = Daemon::start_at(socket.clone(), steps);
+        let newer = Arc::new(std::sync::Mutex::new(None));
+        let (slot, at) = (Arc::clone(&newer), socket.clone());
+        let start = Box::new(move || {
+            let steps = vec![Step::json(&LanesReply { lanes: Vec::new() })];
+            *slot.lock().unwrap() = Some(Daemon::start_at(at.clone(), steps));
+            Ok(())
+        });
+        let may_replace: Option<Box<dyn Fn() -> bool + Send + Sync>> =
+            Some(Box::new(move || may_replace));
+        let options = Options { start: Some(start), may_replace, ..Options::new(socket) };
+        Upgrade { older, newer, client: Client::new(options) }
+    }
+
+    fn newer(&self) -> Daemon {
+        self.newer.lock().unwrap().take().expect("it was started")
+    }
+}
+
+#[test]
+fn an_older_daemon_answers_and_is_then_replaced() {
+    let home = tempfile::tempdir().unwrap();
+    let answer = Box::new(Step::json(&LanesReply { lanes: Vec::new() }));
+    let steps = vec![Step::Older { protocols: "1-1", answer }, Step::DieAndUnlink];
+    let upgrade = Upgrade::new(&home, steps, true);
+    run(async {
+        upgrade.client.lanes().await.unwrap();
+        upgrade.client.lanes().await.unwrap();
+    });
+    let newer = upgrade.newer().finish();
+    assert_eq!(newer.len(), 1, "the second request is for the daemon of now");
+    let older = upgrade.older.finish();
+    assert_eq!(older[1].line, "POST /v1/daemon/stop HTTP/1.1");
+    assert_eq!(older[1].connection, 1, "asked over the connection that is surely the old one's");
+    let asked: StopRequest = serde_json::from_slice(&older[1].body).unwrap();
+    assert_eq!(asked, StopRequest { cancel_all: false, hand_over: true });
+}
+
+#[test]
+fn a_request_that_an_older_daemon_cannot_understand_is_for_the_next() {
+    let home = tempfile::tempdir().unwrap();
+    let refusal = ApiError::new(ErrorCode::Protocol, "talk protocol 1 with this daemon");
+    let answer = Box::new(Step::error(refusal));
+    let steps = vec![Step::Older { protocols: "0-0", answer }, Step::DieAndUnlink];
+    let upgrade = Upgrade::new(&home, steps, true);
+    run(upgrade.client.lanes()).unwrap();
+    assert_eq!(upgrade.newer().finish().len(), 1);
+    let older = upgrade.older.finish();
+    assert_eq!(older[0].header("meanwhile-protocol"), Some("1"));
+    assert_eq!(older[1].header("meanwhile-protocol"), Some("0"), "in words it understands");
+}
+
+#[test]
+fn an_older_daemon_stays_where_it_must_not_be_replaced() {
+    let home = tempfile::tempdir().unwrap();
+    let answer = || Box::new(Step::json(&LanesReply { lanes: Vec::new() }));
+    let older = || Step::Older { protocols: "1-1", answer: answer() };
+    let upgrade = Upgrade::new(&home, vec![older(), older()], false);
+    run(async {
+        upgrade.client.lanes().await.unwrap();
+        upgrade.client.lanes().await.unwrap();
+    });
+    assert_eq!(upgrade.older.finish().len(), 2);
+    assert!(upgrade.newer.lock().unwrap().is_none());
+}
+
+#[test]
+fn a_daemon_that_listens_elsewhere_is_found_there() {
+    let daemon = Daemon::start(vec![Step::json(&LanesReply { lanes: Vec::new() })]);
+    let at = daemon.socket().to_owned();
+    let elsewhere: Option<meanwhile_api::client::FindSocket> =
+        Some(Box::new(move || Some(at.clone())));
+    let options = Options { elsewhere, ..Options::new("/nonexistent/daemon.sock") };
+    run(Client::new(options).lanes()).unwrap();
+    assert_eq!(daemon.finish().len(), 1);
+}
+
 #[test]
 fn a_stop_whose_daemon_goes_without_a_word_has_done_its_work() {
     let daemon = Daemon::start(vec![Step::DieAndUnlink]);

@@ -51,9 +51,13 @@ pub(crate) fn client(
 ) -> Result<Client, ApiError> {
     let paths = surroundings(globals).paths()?;
     let mut options = Options::new(paths.socket());
+    let of_home = paths.clone();
+    options.elsewhere = Some(Box::new(move || front::socket_elsewhere(&of_home)));
     if without != WithoutDaemon::Fail {
         let globals = globals.clone();
         options.start = Some(Box::new(move || front::start_daemon(&surroundings(&globals))));
+        let of_home = paths.clone();
+        options.may_replace = Some(Box::new(move || front::may_replace_daemon(&of_home)));
     }
     if without == WithoutDaemon::ReadStore {
         let offline = Offline { paths, claim: session.clone() };

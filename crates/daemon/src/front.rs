@@ -7,10 +7,11 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use meanwhile_api::{ApiError, ErrorCode};
+use meanwhile_host::caller::{self, Inside};
 use meanwhile_host::daemon_start::Readiness;
 use meanwhile_host::environment::Environment;
-use meanwhile_host::home::{HomeInputs, HomePaths};
-use meanwhile_host::systemd_unit;
+use meanwhile_host::home::{Home, HomeInputs, HomePaths};
+use meanwhile_host::{lock, systemd_unit};
 
 use crate::run::{Ran, RunOptions};
 
@@ -79,6 +80,24 @@ pub fn run_daemon(surroundings: &Surroundings, ready_fd: Option<i32>) -> Result<
 /// Why there is none.
 pub fn start_daemon(surroundings: &Surroundings) -> Result<(), ApiError> {
     crate::launch::ensure(surroundings.paths()?, &surroundings.environment())
+}
+
+/// Where the daemon of this home listens, when that is not where this process looks first: it may have been started with
+/// another runtime directory. It wrote that into its lock file.
+#[must_use]
+pub fn socket_elsewhere(paths: &HomePaths) -> Option<PathBuf> {
+    let home = Home::open(paths.clone()).ok()?;
+    let holder = lock::holder(&home.state).ok()??;
+    (holder.socket != paths.socket()).then_some(holder.socket)
+}
+
+/// Whether this process may replace an older daemon by one of its own program. Inside a task it may not: the task's
+/// supervisor would start the program that it was started from, which is the older one again.
+#[must_use]
+pub fn may_replace_daemon(paths: &HomePaths) -> bool {
+    let Ok(home) = Home::open(paths.clone()) else { return false };
+    let home_hash = paths.hash(rustix::process::getuid().as_raw());
+    matches!(caller::inside(&home, &home_hash), Inside::NoTask)
 }
 
 /// Writes the systemd user unit; where it is, and what to type next.

@@ -68,8 +68,9 @@ pub enum Ask {
     Input { task: TaskId, bytes: Vec<u8>, close: bool },
     /// Figures of the loop itself.
     Status,
-    /// End the daemon; tasks go on, unless all are to be cancelled first.
-    Stop { cancel_all: bool, by: Actor },
+    /// End the daemon; tasks go on, unless all are to be cancelled first. One that hands over is missed by its
+    /// supervisors, so that there is a daemon again even if the newer one does not come.
+    Stop { cancel_all: bool, hand_over: bool, by: Actor },
     /// From a helper thread of the loop: the remains of a lost attempt were looked after.
     RemainsGone { task: TaskId, token: AttemptToken, emptied: bool },
 }

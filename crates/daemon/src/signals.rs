@@ -19,5 +19,6 @@ pub(crate) async fn stop_when_told(postbox: Postbox) {
         _ = term.recv() => Actor::Rule("SIGTERM"),
         _ = int.recv() => Actor::Rule("SIGINT"),
     };
-    let _it_ends_anyway = postbox.ask(Ask::Stop { cancel_all: false, by }, None).await;
+    let stop = Ask::Stop { cancel_all: false, hand_over: false, by };
+    let _it_ends_anyway = postbox.ask(stop, None).await;
 }

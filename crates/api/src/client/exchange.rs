@@ -21,6 +21,7 @@ use hyper::{Request, Response};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connect::{ConnectError, Connection};
+use super::hand_over::Age;
 use super::{Call, Client, OfflineRequest, Patience, Start};
 use crate::error::{ApiError, ErrorCode, ErrorReply};
 use crate::routes::{Answers, Body, Effect};
@@ -107,7 +108,8 @@ impl Client {
             Answer::Lost => return Ok(None),
             Answer::Reply(response, connection) => (response, connection),
         };
-        let (opened, status) = (Instant::now(), response.status());
+        let (opened, status, age) =
+            (Instant::now(), response.status(), Age::of(response.headers()));
         let pid = connection.daemon_pid;
         let collected = match timeout_opt(within, response.into_body().collect()).await {
             Some(collected) => collected,
@@ -119,10 +121,21 @@ impl Client {
         };
         let body = collected.to_bytes();
         if status.is_success() {
-            self.keep(connection);
+            if age.older {
+                self.replace(call, connection, age).await;
+            } else {
+                self.keep(connection);
+            }
             return Ok(Some(body));
         }
         let error = read_error(status.as_u16(), &body);
+        // It has done nothing, and the daemon that takes its place can.
+        if error.code == ErrorCode::Protocol && age.too_old {
+            return match self.replace(call, connection, age).await {
+                true => Ok(None),
+                false => Err(error),
+            };
+        }
         if error.code == ErrorCode::Stopping {
             self.after_loss(call, reach, opened, &error.message).await?;
             return Ok(None);
@@ -160,7 +173,7 @@ impl Client {
     /// A new connection, with a daemon started for it when needed.
     async fn open(&self, call: &Call, reach: &mut Reach) -> Result<Opened, ApiError> {
         loop {
-            let error = match Connection::open(&self.shared.options.socket).await {
+            let error = match self.connect().await {
                 Ok(connection) => return Ok(Opened::Connection(connection)),
                 Err(error) => error,
             };
@@ -176,6 +189,24 @@ impl Client {
                 }
             };
             reach.failed(&why, self).await?;
+        }
+    }
+
+    /// A connection to the daemon where it usually listens, else where it says it does.
+    pub(super) async fn connect(&self) -> Result<Connection, ConnectError> {
+        let options = &self.shared.options;
+        let absent = match Connection::open(&options.socket).await {
+            Err(ConnectError::Absent(error)) => error,
+            other => return other,
+        };
+        match options.elsewhere.as_ref().and_then(|find| find()) {
+            Some(socket) => match Connection::open(&socket).await {
+                Err(ConnectError::Absent(_) | ConnectError::Final(_)) => {
+                    Err(ConnectError::Absent(absent))
+                }
+                other => other,
+            },
+            None => Err(ConnectError::Absent(absent)),
         }
     }
 
@@ -204,7 +235,7 @@ impl Client {
         answer(request).transpose().map(|body| body.map(Bytes::from))
     }
 
-    fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, ApiError> {
+    pub(super) fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, ApiError> {
         let route = call.route.route();
         let mut target = route.path_for(call.id.as_deref().unwrap_or_default());
         if !call.query.is_empty() {
@@ -259,8 +290,7 @@ impl Client {
     }
 
     async fn is_absent(&self) -> bool {
-        let opened = Connection::open(&self.shared.options.socket).await;
-        matches!(opened, Err(ConnectError::Absent(_)))
+        matches!(self.connect().await, Err(ConnectError::Absent(_)))
     }
 
     /// How long the answer may take; `None` for requests that block by their nature.
@@ -290,6 +320,10 @@ impl Client {
         if idle.len() < IDLE_CONNECTIONS_MAX && !connection.sender.is_closed() {
             idle.push(connection);
         }
+    }
+
+    pub(super) fn forget_idle(&self) {
+        self.shared.idle.lock().expect("no holder of this lock panics").clear();
     }
 
     fn cannot_connect(&self, error: &io::Error) -> ApiError {

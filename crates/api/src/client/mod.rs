@@ -10,14 +10,18 @@
 //!   effect happens once. Reads are sent again freely.
 //! - Ten seconds without reaching a daemon is an error (exit code 5); so is a daemon that accepts and does not answer
 //!   within five, which is named by its process id.
+//! - A daemon of an older program is asked to hand over, once, after the answer to the request that found it (before,
+//!   where it does not speak our protocol), and ours is started in its place.
 //! - Waiting, following and events reconnect silently, from where they were.
 
 mod connect;
 mod exchange;
+mod hand_over;
 mod stream;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -53,6 +57,12 @@ pub type StartDaemon = Box<dyn Fn() -> Result<(), ApiError> + Send + Sync>;
 pub type AnswerOffline =
     Box<dyn Fn(OfflineRequest<'_>) -> Option<Result<Vec<u8>, ApiError>> + Send + Sync>;
 
+/// Where a daemon listens that is not at the usual socket: it was started with another runtime directory.
+pub type FindSocket = Box<dyn Fn() -> Option<PathBuf> + Send + Sync>;
+
+/// Whether an older daemon may be replaced from here.
+pub type MayReplace = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// A read that needs no daemon; the answer is the JSON body that the daemon would send.
 #[derive(Clone, Copy, Debug)]
 pub struct OfflineRequest<'a> {
@@ -68,10 +78,14 @@ pub struct OfflineRequest<'a> {
 pub struct Options {
     /// The daemon's socket; the path may be longer than a socket address holds.
     pub socket: PathBuf,
+    /// Where else to look when no daemon listens there.
+    pub elsewhere: Option<FindSocket>,
     /// The session the caller says it belongs to.
     pub session: Option<SessionClaim>,
     /// How to start a daemon; without it, an absent daemon is an error at once.
     pub start: Option<StartDaemon>,
+    /// Whether to replace an older daemon, where one can be started; without it, it stays.
+    pub may_replace: Option<MayReplace>,
     /// How to answer reads without a daemon.
     pub offline: Option<AnswerOffline>,
     /// How long to be patient.
@@ -81,8 +95,15 @@ pub struct Options {
 impl Options {
     /// A client of this socket that neither starts a daemon nor answers offline.
     pub fn new(socket: impl Into<PathBuf>) -> Options {
-        let (socket, patience) = (socket.into(), Patience::default());
-        Options { socket, session: None, start: None, offline: None, patience }
+        Options {
+            socket: socket.into(),
+            elsewhere: None,
+            session: None,
+            start: None,
+            may_replace: None,
+            offline: None,
+            patience: Patience::default(),
+        }
     }
 }
 
@@ -110,6 +131,8 @@ pub struct Client {
 struct Shared {
     options: Options,
     idle: Mutex<Vec<connect::Connection>>,
+    /// An older daemon was asked to hand over, or must not be.
+    replaced: AtomicBool,
 }
 
 impl fmt::Debug for Client {
@@ -198,7 +221,8 @@ fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 impl Client {
     /// A client; it connects at the first request.
     pub fn new(options: Options) -> Client {
-        Client { shared: Arc::new(Shared { options, idle: Mutex::new(Vec::new()) }) }
+        let (idle, replaced) = (Mutex::default(), AtomicBool::new(false));
+        Client { shared: Arc::new(Shared { options, idle, replaced }) }
     }
 
     async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, ApiError> {

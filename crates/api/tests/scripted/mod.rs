@@ -22,6 +22,8 @@ pub(crate) enum Step {
     Silence,
     /// Answer; a body shorter than its length ends the connection, too.
     Answer { status: u16, length: usize, body: Vec<u8> },
+    /// Answer as a daemon of long ago, which speaks these protocols.
+    Older { protocols: &'static str, answer: Box<Step> },
     /// Open a stream of events, send this and close the connection.
     Stream(String),
 }
@@ -136,6 +138,17 @@ fn take(step: &Step, stream: &mut UnixStream) -> bool {
             let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n");
             stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
             body.len() == *length
+        }
+        Step::Older { protocols, answer } => {
+            let Step::Answer { status, length, body } = &**answer else {
+                panic!("a daemon of long ago answers");
+            };
+            let head = format!(
+                "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\
+                 meanwhile-daemon-version: 0.0.1\r\nmeanwhile-protocol: {protocols}\r\n\r\n"
+            );
+            stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+            true
         }
         Step::Stream(text) => {
             let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\

@@ -37,14 +37,10 @@ impl Engine {
                 self.wait(now, id, wait, to, turn);
                 return Ok(());
             }
-            Ask::Stop { cancel_all, by } => {
-                self.stop(
-                    now,
-                    cancel_all,
-                    &by,
-                    PendingReply { to, reply: Ok(Reply::Done), request: None },
-                    turn,
-                );
+            Ask::Stop { cancel_all, hand_over, by } => {
+                let reply = Some(PendingReply { to, reply: Ok(Reply::Done), request: None });
+                let stopping = Stopping { after_all_ended: cancel_all, hand_over, reply };
+                self.stop(now, stopping, &by, turn);
                 return Ok(());
             }
             Ask::Submit(tasks) => self.submit(now, tasks, turn),
@@ -343,21 +339,15 @@ impl Engine {
         }
     }
 
-    fn stop(
-        &mut self,
-        now: Now,
-        cancel_all: bool,
-        by: &Actor,
-        reply: PendingReply,
-        turn: &mut Turn,
-    ) {
-        tracing::info!(cancel_all, by = by.to_text(), "asked to stop");
+    fn stop(&mut self, now: Now, stopping: Stopping, by: &Actor, turn: &mut Turn) {
+        let (cancel_all, hand_over) = (stopping.after_all_ended, stopping.hand_over);
+        tracing::info!(cancel_all, hand_over, by = by.to_text(), "asked to stop");
         if cancel_all {
             let targets = self.core.unfinished_ids();
             let input = Input::Cancel { targets, by: by.clone(), cascade: true };
             self.apply(now, input, turn);
         }
-        self.stopping = Some(Stopping { after_all_ended: cancel_all, reply: Some(reply) });
+        self.stopping = Some(stopping);
     }
 
     fn status(&self) -> crate::letters::LoopStatus {

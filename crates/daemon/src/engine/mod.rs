@@ -131,6 +131,8 @@ pub struct Engine {
 
 struct Stopping {
     after_all_ended: bool,
+    /// A newer daemon is about to take over.
+    hand_over: bool,
     reply: Option<PendingReply>,
 }
 
@@ -311,13 +313,15 @@ impl Engine {
         }
     }
 
-    /// Tells the supervisors that this end is meant, and whoever asked that it is done.
+    /// Tells the supervisors that this end is meant, unless they are to miss us, and whoever asked that it is done.
     fn end(mut self) -> Ending {
         use meanwhile_supervisor::wire::ToSupervisor;
         if let Err(ending) = self.commit(clock::now(), Vec::new(), &[]) {
             return ending;
         }
-        self.fleet.tell_all(&ToSupervisor::DaemonStopping);
+        if !self.stopping.as_ref().is_some_and(|stopping| stopping.hand_over) {
+            self.fleet.tell_all(&ToSupervisor::DaemonStopping);
+        }
         self.fleet.flush();
         if let Some(Stopping { reply: Some(reply), .. }) = self.stopping.take() {
             let _gone = reply.to.send(reply.reply);
