@@ -289,8 +289,10 @@ mod tests {
 
     use super::*;
 
+    type Sketch<'a> = (u64, Option<&'a str>, &'a [(&'a str, &'a str)]);
+
     /// Tasks of these ids, names and labels, in this order.
-    fn store(tasks: &[(u64, Option<&str>, &[(&str, &str)])]) -> MemoryStore {
+    fn store(tasks: &[Sketch<'_>]) -> MemoryStore {
         let identity = Identity { machine: "m".into(), pid_namespace: 1, boot: "b".into() };
         let mut store = MemoryStore::new(identity);
         for (order, (bits, name, labels)) in tasks.iter().enumerate() {

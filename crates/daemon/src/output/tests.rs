@@ -183,3 +183,49 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         "stdout",
     );
 }
+
+#[test]
+fn pages_of_any_size_of_any_log_join_to_the_text_of_the_whole() {
+    // Everything that means something to the filter, and what is cut in the middle by small pages.
+    let pieces: [&[u8]; 14] = [
+        b"word",
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"\t",
+        b"\x1b[31m",
+        b"\x1b]0;t\x07",
+        b"\x1b",
+        b"\x1bP",
+        "\u{20ac}".as_bytes(),
+        "\u{1f600}".as_bytes(),
+        b"\xe2\x82",
+        b"\xff",
+        b"\x00",
+    ];
+    let mut seed = 1_u64;
+    let mut random = move |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    for _ in 0..500 {
+        let log: Vec<u8> = (0..random(60))
+            .flat_map(|_| pieces[usize::try_from(random(14)).unwrap()].to_vec())
+            .collect();
+        let dir = with(&log);
+        let (mut read, mut cursor) = (String::new(), 0);
+        loop {
+            let most = 4 + random(20);
+            let query = OutputQuery { since: Some(cursor), max_bytes: Some(most), ..query() };
+            let reply = page(dir.path(), true, &query);
+            assert!(reply.text.len() as u64 <= most);
+            read += text(&reply);
+            assert!(reply.ended || reply.next_cursor > cursor, "no progress: {log:?} {reply:?}");
+            cursor = reply.next_cursor;
+            if reply.ended {
+                break;
+            }
+        }
+        assert_eq!(read, text::clean(&log), "{log:?}");
+    }
+}

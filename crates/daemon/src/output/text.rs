@@ -70,7 +70,11 @@ impl Cleaner {
                 }
             }
         }
-        if last && std::mem::take(&mut self.returned) && out.len() < room {
+        if last && self.returned {
+            if out.len() >= room {
+                return Cleaned { used, full: true };
+            }
+            self.returned = false;
             out.push(b'\n');
         }
         Cleaned { used, full: false }
@@ -91,15 +95,21 @@ impl Cleaner {
         self.state = self.next(c, &mut text);
         if out.len() + text.len() > room {
             (self.state, self.returned) = before;
+            // The line end that a return before it stands for may fit without it.
+            if text.newline && out.len() < room {
+                out.push(b'\n');
+                (self.returned, self.unfinished) = (false, 0);
+            }
             return false;
         }
         text.write(out);
         let safe = self.state == State::Ground && !self.returned;
-        self.unfinished = if safe { 0 } else { self.unfinished + len };
-        // A return before a sequence is dealt with; only the sequence is unfinished.
-        if before.1 && !self.returned && !safe {
-            self.unfinished = len;
-        }
+        self.unfinished = match safe {
+            true => 0,
+            // The return before it is dealt with.
+            false if text.newline => len,
+            false => self.unfinished + len,
+        };
         true
     }
 
