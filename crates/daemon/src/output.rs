@@ -278,7 +278,8 @@ impl Pager {
         let rest = std::mem::take(&mut self.carry);
         let done = self.cleaner.clean(&rest, true, self.request.max_bytes, &mut self.page);
         self.truncated |= done.full;
-        self.next = if done.full { self.next } else { self.at };
+        let start = self.at - rest.len() as u64;
+        self.next = if done.full { start + done.used as u64 - self.held_back() } else { self.at };
         self.cleaner = Cleaner::default();
     }
 
