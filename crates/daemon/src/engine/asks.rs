@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use meanwhile_api::{ApiError, ErrorCode};
 use meanwhile_core::input::{NewTask, Wait, WaitTarget};
-use meanwhile_core::{Actor, Input, Now, Refusal, RequestId, State, TaskId, Turn, WaitId};
+use meanwhile_core::{Actor, Fact, Input, Now, Refusal, RequestId, State, TaskId, Turn, WaitId};
 
 use super::refusals::{error, store_error};
 use super::{BlockedClient, Ending, Engine, PendingReply, Stopping, entropy};
@@ -128,7 +128,7 @@ impl Engine {
             ids.push(id);
             fresh.push(NewTask { id, spec, placement, ended_dependencies: Vec::new() });
         }
-        self.fill_ended_dependencies(&mut fresh)?;
+        self.fill_ended_dependencies(&mut fresh, turn)?;
         if !fresh.is_empty() {
             let specs: Vec<_> = fresh
                 .iter()
@@ -150,7 +150,6 @@ impl Engine {
         tasks: Vec<PreparedTask>,
         turn: &Turn,
     ) -> Result<(Vec<Option<TaskId>>, Vec<PreparedTask>), ApiError> {
-        use meanwhile_core::Fact;
         let mut in_turn: HashMap<String, TaskId> = turn
             .events
             .iter()
@@ -189,11 +188,16 @@ impl Engine {
     }
 
     /// Looks up the terminal states of dependencies that the core no longer has.
-    fn fill_ended_dependencies(&mut self, tasks: &mut [NewTask]) -> Result<(), ApiError> {
+    fn fill_ended_dependencies(
+        &mut self,
+        tasks: &mut [NewTask],
+        turn: &Turn,
+    ) -> Result<(), ApiError> {
         if tasks.iter().all(|t| t.spec.after.is_empty()) {
             return Ok(());
         }
         let batch: std::collections::HashSet<TaskId> = tasks.iter().map(|t| t.id).collect();
+        let just_ended = just_ended(turn);
         for task in tasks.iter_mut() {
             let gone: Vec<TaskId> = task
                 .spec
@@ -202,9 +206,11 @@ impl Engine {
                 .map(|d| d.task)
                 .filter(|id| !batch.contains(id) && self.core.task(*id).is_none())
                 .collect();
-            let states = self.store.states(&gone).map_err(|e| store_error(&e))?;
-            task.ended_dependencies =
-                gone.into_iter().zip(states).filter_map(|(id, state)| Some((id, state?))).collect();
+            let stored = self.store.states(&gone).map_err(|e| store_error(&e))?;
+            let states = gone.into_iter().zip(stored);
+            task.ended_dependencies = states
+                .filter_map(|(id, stored)| Some((id, *just_ended.get(&id).or(stored.as_ref())?)))
+                .collect();
         }
         Ok(())
     }
@@ -281,7 +287,7 @@ impl Engine {
         self.core.apply(now, entropy(), Input::Prune, turn).map_err(|refusal| error(&refusal))?;
         let changes = turn.events[before..]
             .iter()
-            .filter(|e| matches!(e.fact, meanwhile_core::Fact::Ended { .. }))
+            .filter(|e| matches!(e.fact, Fact::Ended { .. }))
             .map(|e| Change { task: e.task, before: State::Queued, acted: true })
             .collect();
         Ok(Reply::Changed(changes))
@@ -311,12 +317,14 @@ impl Engine {
         turn: &mut Turn,
     ) {
         let WaitFor { inside, targets, any, until, timeout } = wait;
+        let just_ended = just_ended(turn);
         let prepared = targets
             .into_iter()
             .map(|task| {
-                let ended = match self.core.task(task) {
-                    Some(_) => None,
-                    None => Some(
+                let ended = match (self.core.task(task), just_ended.get(&task)) {
+                    (Some(_), _) => None,
+                    (None, Some(state)) => Some(*state),
+                    (None, None) => Some(
                         self.state_of(task)?.ok_or_else(|| error(&Refusal::UnknownTask(task)))?,
                     ),
                 };
@@ -359,4 +367,15 @@ impl Engine {
             ..self.status.clone()
         }
     }
+}
+
+/// The tasks that ended in this turn: the core has let go of them, and the store does not know yet.
+fn just_ended(turn: &Turn) -> HashMap<TaskId, State> {
+    turn.events
+        .iter()
+        .filter_map(|event| match &event.fact {
+            Fact::Ended { end } => Some((event.task, end.state)),
+            _ => None,
+        })
+        .collect()
 }
