@@ -325,7 +325,8 @@ impl Core {
         if !self.emit(now, turn, task, Fact::Ended { end: Box::new(end) }) {
             return;
         }
-        if let Some(token) = token {
+        // Whoever still has processes that nothing can kill takes no other work, and has its end yet to tell.
+        if let Some(token) = token.filter(|_| !seat_kept) {
             turn.effects.push(Effect::Recorded { task, token });
         }
         if let Some(again) = again {

@@ -10,6 +10,12 @@ impl Core {
         self.rows.len()
     }
 
+    /// Whether nothing is queued or runs any more. What could not be killed has ended, though it keeps its seat.
+    #[must_use]
+    pub fn all_ended(&self) -> bool {
+        self.rows.values().all(|row| row.state.is_terminal())
+    }
+
     /// Their ids.
     #[must_use]
     pub fn unfinished_ids(&self) -> Vec<TaskId> {

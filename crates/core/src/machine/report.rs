@@ -83,7 +83,8 @@ impl Core {
                 turn.effects.push(Effect::Recorded { task, token });
                 turn.effects.push(Effect::Dropped { task });
             }
-            Report::Unkillable { .. } => turn.effects.push(Effect::Recorded { task, token }),
+            // Said again after a restart: its end is yet to come.
+            Report::Unkillable { .. } => {}
             Report::Started { .. } | Report::SpawnFailed { .. } | Report::NeverRan => {
                 let what = format!("{} after its end", name(report));
                 self.emit(now, turn, task, Fact::Refused { what });
@@ -242,12 +243,10 @@ fn judge(exit: Option<Exit>, why: EndedBy) -> (State, Cause) {
 /// The sender of an end that changes nothing waits for its receipt all the same.
 fn free_sender(task: TaskId, token: AttemptToken, report: &Report, turn: &mut Turn) {
     match report {
-        Report::SpawnFailed { .. }
-        | Report::Ended { .. }
-        | Report::Unkillable { .. }
-        | Report::Emptied
-        | Report::Lost => turn.effects.push(Effect::Recorded { task, token }),
-        Report::Started { .. } | Report::NeverRan => {}
+        Report::SpawnFailed { .. } | Report::Ended { .. } | Report::Emptied | Report::Lost => {
+            turn.effects.push(Effect::Recorded { task, token })
+        }
+        Report::Started { .. } | Report::NeverRan | Report::Unkillable { .. } => {}
     }
 }
 

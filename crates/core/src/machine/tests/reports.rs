@@ -125,7 +125,13 @@ fn an_unkillable_task_keeps_its_seat_until_it_is_empty() {
     let t = w.submit(draft().retries(3));
     let next = w.submit(draft());
     w.started(t);
-    w.report(t, Report::Unkillable { exit: None, run: RunFigures::default() });
+    let token = w.token(t);
+    let recorded = Effect::Recorded { task: t, token };
+    w.take_effects();
+    for _ in 0..2 {
+        w.report(t, Report::Unkillable { exit: None, run: RunFigures::default() });
+        assert!(!w.take_effects().contains(&recorded), "its supervisor is not free");
+    }
     assert_eq!((w.state(t), w.cause(t)), (Failed, Cause::Unkillable));
     assert_eq!(w.state(next), Queued);
     assert!(matches!(w.retry(t), Err(crate::Refusal::NotEnded { .. })));
@@ -133,6 +139,7 @@ fn an_unkillable_task_keeps_its_seat_until_it_is_empty() {
     assert_eq!(w.state(next), Queued, "also across a restart");
     w.report(t, Report::Emptied);
     assert_eq!(w.state(next), Starting);
+    assert!(w.take_effects().contains(&recorded));
     w.check_replay();
 }
 
