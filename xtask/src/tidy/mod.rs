@@ -4,6 +4,7 @@
 //! It reads the tree as it is on disk, tracked or not, and changes nothing.
 
 mod bans;
+mod documents;
 mod edges;
 mod layout;
 mod rust;
@@ -40,6 +41,7 @@ pub(crate) fn main() -> Outcome {
     layout::check(&tree, &mut complaints);
     bans::check(&tree, &mut complaints);
     text::check(&tree, &mut complaints);
+    documents::check(&tree, &mut complaints);
     check_generated(&tree, &mut complaints)?;
     complaints.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     for complaint in &complaints {
