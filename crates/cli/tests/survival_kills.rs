@@ -108,8 +108,9 @@ fn submit(home: &TestHome, work: &[Work], journal: &Path) -> Vec<String> {
 }
 
 /// No task began twice, none was left out, and never were more between begin and end than allowed.
+/// Answers how many were at most.
 #[track_caller]
-fn check_journal(journal: &Path, tasks: u64, limit: usize) {
+fn check_journal(journal: &Path, tasks: u64, limit: usize) -> usize {
     let text = fs::read_to_string(journal).expect("the journal was written");
     let mut began: BTreeMap<u64, u32> = BTreeMap::new();
     let mut active: Vec<u64> = Vec::new();
@@ -131,7 +132,7 @@ fn check_journal(journal: &Path, tasks: u64, limit: usize) {
     assert!(twice.is_empty(), "ran more than once: {twice:?}\n{text}");
     let numbers: Vec<u64> = began.keys().copied().collect();
     assert_eq!(numbers, (0..tasks).collect::<Vec<u64>>());
-    println!("{tasks} tasks ran once each, at most {most} of {limit} at once");
+    most
 }
 
 /// Every seat is free again.
@@ -171,7 +172,8 @@ fn twenty_kills_of_the_daemon_lose_nothing_and_run_nothing_twice() {
     let line = ["wait"].into_iter().chain(ids.iter().map(String::as_str));
     let waited = home.invoke(line).deadline(PATIENCE).run();
     assert_eq!(waited.code(), 1, "some of them fail on purpose: {}", waited.complaint());
-    check_journal(&journal, TASKS, LIMIT);
+    let most = check_journal(&journal, TASKS, LIMIT);
+    println!("{TASKS} tasks ran once each, at most {most} of {LIMIT} at once");
     let tasks = home.json(["list", "--limit", "100"]);
     let tasks = tasks.as_array().expect("a list is an array");
     assert_eq!(tasks.len(), work.len());
