@@ -96,6 +96,7 @@ fn serve(
     };
     let settings = settings::load(&paths.config).map_err(|e| {
         ApiError::new(ErrorCode::Usage, e.to_string())
+            .hint(e.hint())
             .hint(format!("edit {}", paths.config.display()))
     })?;
     let logs = home.logs().map_err(|e| ApiError::new(ErrorCode::Store, e.to_string()))?;
@@ -156,6 +157,11 @@ fn serve(
     tracing::info!(?ending, "daemon ends");
     let _gone_already = home.socket.remove_file(SOCKET);
     server.finish();
+    if matches!(ending, Ending::Stopped)
+        && let Err(error) = SqliteStore::merge_log(&paths.database())
+    {
+        tracing::warn!(%error, "the write-ahead log stays");
+    }
     drop(lock);
     match ending {
         Ending::Stopped => Ok(Ran::Stopped),

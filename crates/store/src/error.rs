@@ -93,7 +93,7 @@ fn recovery(path: &std::path::Path) -> Vec<String> {
         format!("keep a copy: cp -a {p} {p}-wal {p}-shm SOMEWHERE"),
         format!("save what can be read: sqlite3 {p} .recover | sqlite3 {p}.recovered"),
         format!("then put it in place: mv {p}.recovered {p} (and remove {p}-wal, {p}-shm)"),
-        format!("or begin anew: mv {p} {p}.damaged (running tasks are then stopped by doctor)"),
+        format!("or begin anew: mv {p}* SOMEWHERE (running tasks are then stopped by doctor)"),
     ]
 }
 

@@ -110,6 +110,15 @@ impl SqliteStore {
         Ok(store)
     }
 
+    /// Moves what the write-ahead log holds into the file and removes the log, so that a home that nobody uses has one
+    /// whole file to look at, copy or restore. For whoever leaves last; a crash before, in or after it loses nothing.
+    ///
+    /// # Errors
+    /// When the file cannot be written; the log then stays and is merged by the next that opens it.
+    pub fn merge_log(path: &Path) -> Result<(), StoreError> {
+        open::merge(path)
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

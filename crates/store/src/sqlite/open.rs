@@ -29,7 +29,10 @@ pub(super) fn writer(
 ) -> Result<Connection, StoreError> {
     if !is_there(path)? {
         match create {
-            Some(identity) => make(path, identity)?,
+            Some(identity) => {
+                check_nothing_is_left(path)?;
+                make(path, identity)?;
+            }
             None => return Err(StoreError::Missing { path: path.into() }),
         }
     }
@@ -43,6 +46,27 @@ pub(super) fn writer(
         migrate(&db, path, found, migrations)?;
     }
     Ok(db)
+}
+
+/// Moves what the write-ahead log holds into the file and removes the log.
+pub(super) fn merge(path: &Path) -> Result<(), StoreError> {
+    let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, limits::WRITER_CACHE_KIB)?;
+    let merged = db.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_checkpoint(TRUNCATE);");
+    merged.map_err(|e| Fault::from(e).at(path))?;
+    // SQLite removes an empty log when its last connection closes.
+    db.close().map_err(|(_, error)| Fault::from(error).at(path))
+}
+
+/// A write-ahead log whose file is gone would be taken for the new one's. It may be all that is left of the old one.
+fn check_nothing_is_left(path: &Path) -> Result<(), StoreError> {
+    let log = super::wal_path(path);
+    match fs::symlink_metadata(&log) {
+        Ok(meta) if meta.len() > 0 => Err(StoreError::Damaged {
+            path: path.into(),
+            what: format!("it is gone, and its write-ahead log {} is not", log.display()),
+        }),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Opens for a reader, also where nothing may be written.
