@@ -39,7 +39,7 @@ impl Core {
         let mut all: BTreeSet<TaskId> = targets.iter().copied().collect();
         if cascade {
             for target in targets {
-                all.extend(self.descendants.get(target).into_iter().flatten());
+                all.extend(self.unfinished_below(*target));
             }
         }
         // All of them before any dependent is looked at: of two that were cancelled together, the
@@ -47,6 +47,11 @@ impl Core {
         for task in all {
             self.stop(now, task, Stop::Cancel { by: by.clone() }, turn);
         }
+    }
+
+    /// Unfinished tasks that were launched below this one, however deep: what its cancel takes along.
+    pub fn unfinished_below(&self, task: TaskId) -> impl Iterator<Item = TaskId> + '_ {
+        self.descendants.get(&task).into_iter().flatten().copied()
     }
 
     /// `complete`: stop it and count it as the caller says.

@@ -38,8 +38,8 @@ impl Engine {
                 return Ok(());
             }
             Ask::Stop { cancel_all, hand_over, by } => {
-                let reply = Some(PendingReply { to, reply: Ok(Reply::Done), request: None });
-                let stopping = Stopping { after_all_ended: cancel_all, hand_over, reply };
+                let replies = vec![PendingReply { to, reply: Ok(Reply::Done), request: None }];
+                let stopping = Stopping { after_all_ended: cancel_all, hand_over, replies };
                 self.stop(now, stopping, &by, turn);
                 return Ok(());
             }
@@ -108,11 +108,16 @@ impl Engine {
         Ok(saved.and_then(|bytes| Reply::from_saved(&bytes)).map(Ok))
     }
 
-    fn submit(&mut self, now: Now, tasks: Vec<PreparedTask>, turn: &mut Turn) -> Answer {
-        if self.stopping.is_some() {
-            // The client asks the next daemon.
-            return Err(ApiError::new(ErrorCode::Stopping, "daemon is stopping"));
+    /// A daemon that ends takes no new work: the client asks the next one.
+    fn takes_work(&self) -> Result<(), ApiError> {
+        match self.stopping {
+            Some(_) => Err(ApiError::new(ErrorCode::Stopping, "daemon is stopping")),
+            None => Ok(()),
         }
+    }
+
+    fn submit(&mut self, now: Now, tasks: Vec<PreparedTask>, turn: &mut Turn) -> Answer {
+        self.takes_work()?;
         self.check_disk(now, turn);
         let (known, tasks) = self.known_keys(tasks, turn)?;
         let mut ids = Vec::with_capacity(known.len());
@@ -223,7 +228,15 @@ impl Engine {
         cascade: bool,
         turn: &mut Turn,
     ) -> Answer {
-        let changes = targets.iter().map(|id| self.change_of(*id)).collect::<Result<_, _>>()?;
+        let mut all = targets.clone();
+        if cascade {
+            // Whoever cancels waits for these, too, and is told of them.
+            let named: std::collections::HashSet<TaskId> = targets.iter().copied().collect();
+            let below: std::collections::BTreeSet<TaskId> =
+                targets.iter().flat_map(|id| self.core.unfinished_below(*id)).collect();
+            all.extend(below.into_iter().filter(|id| !named.contains(id)));
+        }
+        let changes = all.iter().map(|id| self.change_of(*id)).collect::<Result<_, _>>()?;
         self.core
             .apply(now, entropy(), Input::Cancel { targets, by, cascade }, turn)
             .map_err(|refusal| error(&refusal))?;
@@ -248,6 +261,7 @@ impl Engine {
         env: Option<String>,
         turn: &mut Turn,
     ) -> Answer {
+        self.takes_work()?;
         self.check_disk(now, turn);
         let change = self.change_of(task)?;
         if !change.before.is_terminal() {
@@ -355,7 +369,15 @@ impl Engine {
             let input = Input::Cancel { targets, by: by.clone(), cascade: true };
             self.apply(now, input, turn);
         }
-        self.stopping = Some(stopping);
+        match &mut self.stopping {
+            // Whoever does not want to wait for the tasks decides; all of them are answered.
+            Some(earlier) => {
+                earlier.after_all_ended &= stopping.after_all_ended;
+                earlier.hand_over &= stopping.hand_over;
+                earlier.replies.extend(stopping.replies);
+            }
+            None => self.stopping = Some(stopping),
+        }
     }
 
     fn status(&self) -> crate::letters::LoopStatus {
