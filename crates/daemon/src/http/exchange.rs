@@ -124,6 +124,9 @@ pub(super) async fn json_body<T: DeserializeOwned>(
     context: &Context,
     body: Incoming,
 ) -> Result<T, ApiError> {
+    if body.size_hint().lower() > limits::BODY_BYTES_MAX as u64 {
+        return Err(too_large(limits::BODY_BYTES_MAX));
+    }
     let large = body.size_hint().upper().is_none_or(|bytes| bytes > LARGE_BODY);
     let _place = match large {
         true => context.large_bodies.acquire().await.ok(),

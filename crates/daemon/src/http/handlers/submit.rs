@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use meanwhile_api::limits::{BODY_TIME, STDIN_BYTES_MAX};
 use meanwhile_api::submit::{Accepted, Detail, StdinReply, SubmitReply, SubmitRequest};
 use meanwhile_api::{ApiError, ErrorCode};
@@ -144,6 +144,9 @@ fn unspoolable(error: &std::io::Error) -> ApiError {
 
 /// Takes bytes as they come, so that none are held in memory.
 pub(super) async fn upload(context: &Context, mut body: Incoming) -> Answered {
+    if body.size_hint().lower() > STDIN_BYTES_MAX as u64 {
+        return Err(too_large(STDIN_BYTES_MAX));
+    }
     delete_stale_uploads(&context.home, UPLOAD_KEPT);
     let directory = spool(context)?;
     let token = new_token()?;
