@@ -117,8 +117,15 @@ impl CannotStart {
             Self::NotFound { nearest: Some(near), .. } => Some(format!("did you mean {near}?")),
             Self::NotFound { program, nearest: None } => {
                 let line = program.to_string_lossy();
-                line.contains(char::is_whitespace)
-                    .then(|| format!("to run a shell line, use --shell '{line}'"))
+                Some(if line.contains(char::is_whitespace) {
+                    format!("to run a shell line, use --shell '{line}'")
+                } else if line.contains('/') {
+                    format!("see what is there: ls {}", directory_of(program).display())
+                } else {
+                    format!(
+                        "is it installed? to see where it is looked for: type -a {line}; echo $PATH"
+                    )
+                })
             }
             Self::NotExecutable(path) => Some(format!("chmod +x {}", path.display())),
             Self::IsDirectory(path) => {
@@ -127,9 +134,16 @@ impl CannotStart {
             Self::NoSuchCwd(_) | Self::CwdNotADirectory(_) | Self::CwdForbidden(_) => {
                 Some("name another directory: --cwd DIR".into())
             }
-            Self::InvalidName | Self::NoInterpreter { .. } => None,
+            Self::NoInterpreter { script, .. } => {
+                Some(format!("correct its first line: head -n 1 {}", script.display()))
+            }
+            Self::InvalidName => None,
         }
     }
+}
+
+fn directory_of(program: &Path) -> &Path {
+    program.parent().unwrap_or(Path::new("/"))
 }
 
 impl fmt::Display for CannotStart {
