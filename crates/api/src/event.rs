@@ -20,7 +20,7 @@ pub struct Event {
     pub seq: u64,
     /// When.
     pub at: Timestamp,
-    /// What, such as `accepted`, `started`, `ended`, `reopened`, `refused`.
+    /// What, such as `submitted`, `started`, `ended`, `reopened`, `refused`.
     pub kind: String,
     /// The task concerned.
     pub task: Option<TaskId>,

@@ -69,6 +69,10 @@ fn classify(error: io::Error) -> ConnectError {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ConnectError::Absent(error),
         io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected => ConnectError::Absent(error),
+        // The home itself is in the way: whoever starts a daemon or reads the store there says how.
+        io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied => {
+            ConnectError::Absent(error)
+        }
         io::ErrorKind::WouldBlock => ConnectError::Busy(error),
         _ => ConnectError::Final(error),
     }

@@ -24,7 +24,7 @@ use super::connect::{ConnectError, Connection};
 use super::hand_over::Age;
 use super::{Call, Client, OfflineRequest, Patience, Start};
 use crate::error::{ApiError, ErrorCode, ErrorReply};
-use crate::routes::{Answers, Body, Effect};
+use crate::routes::{Answers, Body, Effect, RouteId};
 use crate::{headers, limits, version};
 
 /// How many unused connections are kept.
@@ -33,6 +33,9 @@ const IDLE_CONNECTIONS_MAX: usize = 4;
 /// How long a connection must have lived for its loss to be a new incident with its own ten seconds, rather than one
 /// more sign of a daemon that keeps dying.
 const NEW_INCIDENT: Duration = Duration::from_secs(1);
+
+/// How long a blocking request waits before the client looks whether the daemon answers at all.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// How long to wait for a started daemon before starting one again.
 const START_AGAIN: Duration = Duration::from_secs(1);
@@ -160,7 +163,17 @@ impl Client {
             connection.sender.ready().await?;
             connection.sender.send_request(request).await
         };
-        match timeout_opt(self.answer_time(call), sent).await {
+        let answered = match self.answer_time(call) {
+            Some(within) => timeout(within, sent).await.ok(),
+            None => {
+                tokio::pin!(sent);
+                tokio::select! {
+                    answer = &mut sent => Some(answer),
+                    () = self.hangs() => None,
+                }
+            }
+        };
+        match answered {
             Some(Ok(response)) => Ok(Answer::Reply(response, connection)),
             Some(Err(error)) => {
                 self.after_loss(call, reach, opened, &error.to_string()).await?;
@@ -302,6 +315,22 @@ impl Client {
                 Some(self.shared.options.patience.answer + extra)
             }
             Answers::AtOnce | Answers::Later => None,
+        }
+    }
+
+    /// Returns when a daemon that has not answered a blocking request for a while answers nobody else either. Looks
+    /// once: whoever waits for hours asks nothing more.
+    async fn hangs(&self) {
+        sleep(LOOK_AFTER).await;
+        let asked = async {
+            let mut connection = self.connect().await.ok()?;
+            let request = self.request(&Call::new(RouteId::Daemon).ok()?).ok()?;
+            connection.sender.ready().await.ok()?;
+            connection.sender.send_request(request).await.ok()
+        };
+        if timeout(self.shared.options.patience.answer, asked).await.is_ok() {
+            // It lives, or has gone, which the connection of the request itself tells.
+            std::future::pending::<()>().await;
         }
     }
 
