@@ -89,7 +89,9 @@ impl HomeBuilder {
         let (state, config) = if self.xdg {
             (root.join("user/.local/state/meanwhile"), root.join("user/.config/meanwhile"))
         } else {
-            let state = root.join("state").join(&self.below);
+            let mut state = root.join("state");
+            // Joined with an empty path it would end in a slash.
+            state.extend(&self.below);
             (state.clone(), state)
         };
         if let Some(bytes) = self.disk {

@@ -31,7 +31,7 @@ pub(crate) struct Audit {
     #[arg(long, value_name = "ID", value_parser = check::task_id)]
     task: Option<TaskId>,
 
-    /// Only of this kind, such as `accepted`, `started`, `ended`, `refused` (repeatable)
+    /// Only of this kind, such as `submitted`, `started`, `ended`, `refused` (repeatable)
     #[arg(long, value_name = "KIND")]
     kind: Vec<String>,
 

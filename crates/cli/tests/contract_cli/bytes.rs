@@ -91,8 +91,9 @@ fn a_program_whose_path_is_not_utf8_runs() {
 fn variables_that_are_not_utf8_arrive_as_they_are() {
     let home = TestHome::new();
     let given = with("GIVEN=", ODD);
+    // Not by a shell: shells drop variables whose names they could not say.
     let line = ["run", "--env"].map(OsStr::new).into_iter().chain([given.as_os_str()]);
-    let line = line.chain(["--shell", "env -0 | grep -z -a -E '^(GIVEN|HAD|ODD)'"].map(OsStr::new));
+    let line = line.chain(["--", "env", "-0"].map(OsStr::new));
     let id = home.invoke(line).env("HAD", odd()).env(with("ODD_", b"\xff"), "1").run().ok();
     let seen = raw_output(&home, &id);
     for expected in [with("GIVEN=", ODD), with("HAD=", ODD), with("ODD_", b"\xff=1")] {
@@ -152,7 +153,7 @@ fn a_megabyte_in_one_argument_is_told_and_not_lost() {
         let message = task["cause"]["message"].as_str().expect("it says why");
         assert!(message.contains("long"), "{message}");
     } else {
-        check_refusal(&ran, 4, "long");
+        check_refusal(&ran, 4, "argument of 1048576 bytes");
     }
 }
 

@@ -76,7 +76,7 @@ fn a_forbidden_directory_is_refused_at_once() {
         );
     }
     let home = TestHome::builder().uid(meanwhile_testkit::free_uid()).build();
-    let forbidden = tempfile_directory(&home);
+    let forbidden = closed_directory(&home);
     check(
         &home,
         &["--cwd", forbidden.to_str().expect("our own path is text")],
@@ -87,7 +87,7 @@ fn a_forbidden_directory_is_refused_at_once() {
 }
 
 /// A directory of root's that the owner of the home may not enter.
-fn tempfile_directory(home: &TestHome) -> std::path::PathBuf {
+fn closed_directory(home: &TestHome) -> std::path::PathBuf {
     let path = home.path("forbidden");
     fs::create_dir(&path).expect("a directory can be made");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
@@ -102,7 +102,7 @@ fn a_refusal_says_in_json_why_and_what_a_shell_would_exit_with() {
     ran.expect(4);
     let error = error_of(&ran);
     assert_eq!((&error["code"], &error["exit"]), (&json!("cannot_start"), &json!(4)), "{error:#}");
-    assert_eq!(error["details"]["exit_code"], 127, "{error:#}");
+    assert_eq!(error["details"]["run_wait_exit"], 127, "{error:#}");
     assert!(error["hint"][0].is_string(), "{error:#}");
 }
 
@@ -118,25 +118,30 @@ fn a_missing_interpreter_ends_run_wait_like_a_shell() {
 
 #[test]
 fn what_fails_only_at_the_start_is_a_spawn_error() {
-    let home = TestHome::new();
-    // No format the kernel knows, and no `#!`: only execve can tell.
-    script(&home.path("garbage"), "\u{1}\u{2}\u{3}", 0o755);
-    let id = home.launch(["./garbage"]);
-    let task = home.wait(&id);
-    assert_eq!(
-        (&task["state"], &task["cause"]["kind"]),
-        (&json!("failed"), &json!("spawn_error")),
-        "{task:#}"
-    );
-    assert_eq!(
-        (&task["exit_code"], &task["outcome"]),
-        (&json!(null), &json!("failure")),
-        "{task:#}"
-    );
-    let ran = home.cli(["run", "--wait", "--", "./garbage"]);
-    ran.expect(126);
-    assert!(!ran.complaint().is_empty(), "it says why");
-    assert_eq!(home.cli(["follow", &id]).code(), 126);
+    let home = crate::one_seat();
+    let mut gate = home.gate("gate");
+    crate::hold_the_seat(&home, &gate);
+    script(&home.path("gone"), "#!/bin/sh\n", 0o755);
+    script(&home.path("closed"), "#!/bin/sh\n", 0o755);
+    let gone = home.launch_with(["--lane", "one"], ["./gone"]);
+    let closed = home.launch_with(["--lane", "one"], ["./closed"]);
+    fs::remove_file(home.path("gone")).expect("own files can be removed");
+    script(&home.path("closed"), "#!/bin/sh\n", 0o644);
+    gate.open();
+    for (id, code) in [(&gone, 127), (&closed, 126)] {
+        let task = home.wait(id);
+        assert_eq!(task["state"], "failed", "{task:#}");
+        assert_eq!(task["cause"]["kind"], "spawn_error", "{task:#}");
+        assert!(task["cause"]["message"].as_str().is_some_and(|text| !text.is_empty()), "{task:#}");
+        assert_eq!(
+            (&task["exit_code"], &task["outcome"]),
+            (&json!(null), &json!("failure")),
+            "{task:#}"
+        );
+        let followed = home.cli(["follow", id]);
+        followed.expect(code);
+        assert!(!followed.complaint().is_empty(), "it says why");
+    }
 }
 
 #[test]

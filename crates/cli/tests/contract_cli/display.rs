@@ -178,7 +178,7 @@ fn arguments_names_and_directories_are_shown_harmless() {
     let home = TestHome::new();
     for sequence in SEQUENCES {
         let evil = format!("a{sequence}b");
-        let directory = home.path(&evil);
+        let directory = home.path(&evil.replace('/', "|"));
         std::fs::create_dir(&directory).expect("a directory may have any name");
         let directory = directory.to_str().expect("it is text");
         for option in ["--name", "--group", "--lane"] {
@@ -274,7 +274,7 @@ fn relative_times_and_states_are_in_the_list() {
     home.wait(&id);
     let list = home.cli(["list"]).ok();
     assert!(
-        list.contains("the build") && list.contains("failed") && list.contains("ago"),
+        list.contains("the build") && list.contains("exit 1") && list.contains("now"),
         "{list}"
     );
     let card = home.cli(["status", &id]).ok();

@@ -207,27 +207,37 @@ fn a_home_of_another_pid_namespace_is_refused() {
     let elsewhere = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
     let ran = home.invoke(["run", "--", "true"]).wrapped(elsewhere).run();
     check_refusal(&ran, 6, "namespace");
-    assert_eq!(fs::read(home.state().join("meanwhile.db")).expect("it is there"), before);
+    assert!(fs::read(home.state().join("meanwhile.db")).expect("it is there") == before);
     assert_eq!(home.wait(&id)["state"], "completed");
 }
 
+/// The daemon is in a namespace of its own, from which the caller outside cannot be seen.
 #[test]
-fn a_caller_of_another_pid_namespace_may_read_and_wait_only() {
+fn a_caller_whose_processes_cannot_be_seen_may_read_and_wait_only() {
     if !mode::is_root() {
         return mode::not_here("a pid namespace of one's own needs root");
     }
-    let home = TestHome::new();
-    let id = home.launch(["echo", "hello"]);
-    home.wait(&id);
-    let call = |words: &[&str]| {
-        let elsewhere = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
-        home.invoke(words).wrapped(elsewhere).run()
-    };
-    assert_eq!(call(&["--json", "status", &id]).json()["state"], "completed");
-    assert_eq!(call(&["output", &id]).ok(), "hello");
-    assert_eq!(call(&["wait", &id]).code(), 0);
-    for words in [&["run", "--", "true"][..], &["cancel", &id], &["retry", &id], &["clean"]] {
-        check_refusal(&call(words), 4, "");
+    let home = TestHome::builder().below("new").build();
+    if home.daemon().is_some() {
+        return mode::not_here("this mode starts the daemon with the home");
+    }
+    let script = "\"$0\" daemon start && \"$@\" && exec sleep 1000";
+    let elsewhere =
+        ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script];
+    let binary = home.binary();
+    let binary = binary.to_str().expect("our own path is text");
+    let line = ["run", "--name", "inside", "--", "echo", "hello"];
+    let _inside = home.invoke(line).wrapped([&elsewhere[..], &[binary]].concat()).start();
+    meanwhile_testkit::until("the task inside to end", meanwhile_testkit::DEADLINE, || {
+        let status = home.cli(["--json", "status", "inside"]);
+        (status.code() == 0 && status.json()["state"] == "completed").then_some(())
+    });
+    assert_eq!(home.output("inside"), "hello");
+    home.cli(["wait", "inside"]).ok();
+    for words in
+        [&["run", "--", "true"][..], &["cancel", "inside"], &["retry", "inside"], &["clean"]]
+    {
+        check_refusal(&home.cli(words), 4, "");
     }
 }
 
@@ -259,7 +269,7 @@ fn check_refused_store(home: &TestHome, expected: &str) {
         assert!(ran.complaint().contains("meanwhile.db"), "{words:?}: {}", ran.complaint());
     }
     home.cli(["run", "--wait", "--", "true"]).expect(125);
-    assert_eq!(fs::read(&path).expect("it is there"), before, "the file is kept as it is");
+    assert!(fs::read(&path).expect("it is there") == before, "the file is kept as it is");
     assert!(home.daemon().is_none());
 }
 
@@ -295,7 +305,7 @@ fn a_database_with_damaged_pages_is_refused_and_kept() {
     });
     let before = fs::read(home.state().join("meanwhile.db")).expect("it is there");
     check_refusal(&home.cli(["run", "--", "true"]), 6, "meanwhile.db");
-    assert_eq!(fs::read(home.state().join("meanwhile.db")).expect("it is there"), before);
+    assert!(fs::read(home.state().join("meanwhile.db")).expect("it is there") == before);
 }
 
 /// The layout's number stands at byte 60 of an SQLite file, the application's at 68 (big-endian).
@@ -332,9 +342,24 @@ fn a_database_that_is_a_link_is_refused() {
 }
 
 #[test]
-fn a_database_that_is_missing_is_a_new_one_and_old_files_are_left_alone() {
+fn a_database_that_is_missing_without_a_trace_is_a_new_one() {
     let home = spoilt(|path| fs::remove_file(path).expect("own files can be removed"));
     let id = home.launch(["true"]);
     assert_eq!(home.wait(&id)["state"], "completed");
     assert_eq!(home.json(["list"]).as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_database_that_is_missing_and_has_left_its_log_is_damage() {
+    let home = TestHome::new();
+    let id = home.launch(["true"]);
+    home.wait(&id);
+    home.kill_daemon();
+    let path = home.state().join("meanwhile.db");
+    let log = path.with_file_name("meanwhile.db-wal");
+    let before = fs::read(&log).expect("a killed daemon leaves its log");
+    fs::remove_file(&path).expect("own files can be removed");
+    check_refusal(&home.cli(["run", "--", "true"]), 6, "meanwhile.db-wal");
+    assert!(!path.exists(), "nothing was put in its place");
+    assert!(fs::read(&log).expect("it is there") == before, "it may be all that is left");
 }

@@ -152,7 +152,7 @@ fn a_pty_task_that_is_cancelled_leaves_nothing() {
     let mut bell = home.bell("bell");
     let id = home.launch_shell_with(["--pty"], &format!("{}; cat", bell.shell("up")));
     bell.wait(DEADLINE);
-    let task = home.status(&id);
+    let task = crate::wait_for_state(&home, &id, "running");
     assert!(task["pid"].is_u64(), "{task:#}");
     home.cli(["cancel", &id]).ok();
     assert_eq!(home.status(&id)["state"], "cancelled");

@@ -38,7 +38,7 @@ fn retries_of_n_allow_one_more_attempt_than_n() {
         assert!(attempt["started_at"].is_string() && attempt["ended_at"].is_string());
         assert!(attempt["log"]["path"].is_string(), "{attempt:#}");
     }
-    check_refusal(&home.cli(["output", &id, "--attempt", "4"]), 3, "4");
+    check_refusal(&home.cli(["output", &id, "--attempt", "4"]), 2, "4");
 }
 
 #[test]

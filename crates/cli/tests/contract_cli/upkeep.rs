@@ -133,7 +133,7 @@ fn the_event_log_tells_who_did_what_in_order() {
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
     let kinds: Vec<&str> =
         events.iter().map(|event| event["kind"].as_str().expect("text")).collect();
-    assert_eq!(kinds.first(), Some(&"accepted"), "{kinds:?}");
+    assert_eq!(kinds.first(), Some(&"submitted"), "{kinds:?}");
     assert_eq!(kinds.last(), Some(&"ended"), "{kinds:?}");
     assert!(events.iter().all(|event| event["task"] == id.as_str() && event["at"].is_string()));
     let after = numbers[0].to_string();
