@@ -82,6 +82,13 @@ impl Verb {
         Verb { hidden: true, ..self }
     }
 
+    /// The names of its subcommands.
+    pub(crate) fn subcommands(&'static self) -> String {
+        let command = self.command(false);
+        let names = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+        names.map(clap::Command::get_name).collect::<Vec<_>>().join(", ")
+    }
+
     /// Its definition; a lazy one knows its options only once it is chosen.
     fn command(&'static self, lazy: bool) -> clap::Command {
         let command = clap::Command::new(self.name)

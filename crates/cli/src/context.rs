@@ -3,6 +3,7 @@
 //! What it is for: commands say what to show, not how to write it. What it owns: the async runtime (made when the first
 //! request is sent) and every write to standard output. What it never does: format an answer.
 
+use std::cell::Cell;
 use std::io::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,11 +23,13 @@ pub(crate) struct Context {
     pub(crate) globals: Globals,
     pub(crate) out: Screen,
     pub(crate) err: Screen,
+    /// What was last printed did not end its line.
+    line_open: Cell<bool>,
 }
 
 impl Context {
     pub(crate) fn new(globals: Globals, (out, err): (Screen, Screen)) -> Context {
-        Context { globals, out, err }
+        Context { globals, out, err, line_open: Cell::new(false) }
     }
 
     /// Runs the asynchronous part of a command.
@@ -86,6 +89,9 @@ impl Context {
         let mut out = io::stdout().lock();
         out.write_all(bytes)?;
         out.flush()?;
+        if let Some(last) = bytes.last() {
+            self.line_open.set(*last != b'\n');
+        }
         Ok(())
     }
 
@@ -107,14 +113,31 @@ impl Context {
 
     /// Says something beside the result, on standard error.
     pub(crate) fn note(&self, text: &str) {
-        let line = format!("{}\n", self.err.paint(Tone::Faint, text));
+        // Where both are seen together, a note does not end somebody else's line.
+        let both = self.out.terminal && self.err.terminal;
+        let start = if both && self.line_open.replace(false) { "\n" } else { "" };
+        let line = format!("{start}{}\n", self.err.paint(Tone::Faint, text));
         // Nobody is left to be told when standard error is closed.
         let _ = io::stderr().write_all(line.as_bytes());
     }
 
+    /// Says what follows from Ctrl-C; the terminal has drawn `^C` by itself.
+    pub(crate) fn note_after_interrupt(&self, text: &str) {
+        if self.err.terminal {
+            self.line_open.set(false);
+            let _ = io::stderr().write_all(b"\n");
+        }
+        self.note(text);
+    }
+
     /// Now, for relative times.
     pub(crate) fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        now()
     }
+}
+
+/// Now, for what has no context at hand.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -87,11 +87,11 @@ pub(crate) fn config_path(globals: &Globals) -> Result<PathBuf, ApiError> {
     Ok(surroundings(globals).paths()?.config)
 }
 
-/// What this process was started with. A directory that is gone matters only to a relative `--home`.
+/// What this process was started with.
 fn surroundings(globals: &Globals) -> Surroundings {
     Surroundings {
         flag: globals.home.clone(),
         environment: std::env::vars_os().collect(),
-        cwd: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+        cwd: std::env::current_dir().ok(),
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     Error { doing: Option<&'static str>, error: ApiError },
     /// The task could not be started: its exit code stands even where the codes are the task's.
     OfTheTask { doing: Option<&'static str>, error: ApiError },
+    /// A plain fact that ends the command: "no daemon runs".
+    Fact(ApiError),
     /// Whoever read our standard output is gone, which is no failure of theirs.
     ReaderGone,
     /// A person interrupted a wait; what there is to say was said.
@@ -69,7 +71,9 @@ impl Failure {
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Failure::Error { error, .. } | Failure::OfTheTask { error, .. } => error.exit.code(),
+            Failure::Error { error, .. }
+            | Failure::OfTheTask { error, .. }
+            | Failure::Fact(error) => error.exit.code(),
             Failure::ReaderGone => ExitCode::Ok.code(),
             Failure::Interrupted => INTERRUPTED,
         }
@@ -77,8 +81,10 @@ impl Failure {
 
     /// Says it on standard error.
     pub(crate) fn report(&self, json: bool, screen: &Screen) {
-        let (Failure::Error { doing, error } | Failure::OfTheTask { doing, error }) = self else {
-            return;
+        let (doing, error) = match self {
+            Failure::Error { doing, error } | Failure::OfTheTask { doing, error } => (doing, error),
+            Failure::Fact(error) => (&None, error),
+            Failure::ReaderGone | Failure::Interrupted => return,
         };
         let text = if json {
             let reply = ErrorReply { error: error.clone() };

@@ -12,7 +12,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use meanwhile_api::{ApiError, ErrorCode};
 
 use crate::cli::{Answer, VERBS, Verb};
-use crate::show::sanitise;
+use crate::show::{sanitise, words};
 
 /// Words people try, and the command that does it here.
 const GUESSES: [(&str, &str); 34] = [
@@ -52,6 +52,9 @@ const GUESSES: [(&str, &str); 34] = [
     ("top", "list"),
 ];
 
+/// So many words of a mistaken line are repeated in a hint.
+const WORDS_MAX: usize = 12;
+
 /// The end of a help text: lines one may type.
 pub(crate) fn examples(lines: &[&str]) -> String {
     let mut text = String::from(if lines.len() == 1 { "Example:" } else { "Examples:" });
@@ -82,7 +85,7 @@ fn reshape(error: &clap::Error, arguments: &[OsString]) -> ApiError {
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let word = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
-            return unknown_command(&word, verb);
+            return unknown_command(&word, verb, arguments);
         }
         ErrorKind::UnknownArgument => return unknown_option(error, &invalid, verb),
         _ => {}
@@ -109,9 +112,12 @@ fn reshape(error: &clap::Error, arguments: &[OsString]) -> ApiError {
                 None => format!("`{invalid}` is given more than once"),
             }
         }
-        ErrorKind::MissingRequiredArgument => format!("{invalid} is missing"),
+        ErrorKind::MissingRequiredArgument => match invalid.rsplit_once(", ") {
+            Some((others, last)) => format!("{others} and {last} are missing"),
+            None => format!("{invalid} is missing"),
+        },
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let choice = text(error, ContextKind::ValidSubcommand).unwrap_or_default();
+            let choice = verb.map(Verb::subcommands).unwrap_or_default();
             format!("a subcommand is missing (one of: {choice})")
         }
         ErrorKind::InvalidUtf8 => "an argument that must be text is not valid UTF-8".to_owned(),
@@ -120,22 +126,33 @@ fn reshape(error: &clap::Error, arguments: &[OsString]) -> ApiError {
     with_example(ApiError::new(ErrorCode::Usage, message), verb)
 }
 
-fn unknown_command(word: &str, verb: Option<&Verb>) -> ApiError {
+fn unknown_command(word: &str, verb: Option<&'static Verb>, arguments: &[OsString]) -> ApiError {
     if let Some(verb) = verb {
+        let choice = verb.subcommands();
         let message = format!("`meanwhile {}` has no subcommand `{word}`", verb.name);
-        return with_example(ApiError::new(ErrorCode::Usage, message), Some(verb));
+        let error = ApiError::new(ErrorCode::Usage, format!("{message} (one of: {choice})"));
+        return with_example(error, Some(verb));
     }
     let error = ApiError::new(ErrorCode::Usage, format!("unknown command `{word}`"));
     match nearest_command(word) {
+        _ if word == "version" => error.hint("to see the version: meanwhile --version"),
         Some(verb) => {
             error.hint(format!("did you mean `{}`? for example: {}", verb.name, verb.examples[0]))
         }
-        None => error.hint("to run a program: meanwhile run -- PROGRAM ARGUMENTS"),
+        None => error.hint(format!("to run a program: meanwhile run -- {}", rest(word, arguments))),
     }
     .hint("all commands: meanwhile --help")
 }
 
-fn unknown_option(error: &clap::Error, option: &str, verb: Option<&Verb>) -> ApiError {
+/// What was typed from this word on, as one might type it again.
+fn rest(word: &str, arguments: &[OsString]) -> String {
+    let typed = arguments.iter().skip_while(|argument| *argument != word);
+    let words: Vec<String> =
+        typed.take(WORDS_MAX).map(|word| words::quoted(&word.to_string_lossy())).collect();
+    if words.is_empty() { "PROGRAM ARGUMENTS".to_owned() } else { words.join(" ") }
+}
+
+fn unknown_option(error: &clap::Error, option: &str, verb: Option<&'static Verb>) -> ApiError {
     let what = if option.starts_with('-') { "unknown option" } else { "unexpected argument" };
     let place = verb.map(|verb| format!(" of `meanwhile {}`", verb.name)).unwrap_or_default();
     let mut reshaped = ApiError::new(ErrorCode::Usage, format!("{what} `{option}`{place}"));
@@ -145,7 +162,7 @@ fn unknown_option(error: &clap::Error, option: &str, verb: Option<&Verb>) -> Api
     with_example(reshaped, verb)
 }
 
-fn with_example(error: ApiError, verb: Option<&Verb>) -> ApiError {
+fn with_example(error: ApiError, verb: Option<&'static Verb>) -> ApiError {
     match verb {
         Some(verb) => error
             .hint(format!("for example: {}", verb.examples[0]))
@@ -154,10 +171,18 @@ fn with_example(error: ApiError, verb: Option<&Verb>) -> ApiError {
     }
 }
 
-/// The command that the arguments name, as far as that can be told without their options.
+/// The command that the arguments name: the first word that is neither a global option nor its value.
 fn chosen_verb(arguments: &[OsString]) -> Option<&'static Verb> {
-    let words = arguments.iter().skip(1).filter_map(|word| word.to_str());
-    words.take_while(|word| *word != "--").find_map(by_name)
+    let mut words = arguments.iter().skip(1);
+    while let Some(word) = words.next().and_then(|word| word.to_str()) {
+        match word {
+            "--home" | "--session" => drop(words.next()),
+            "help" => {}
+            word if word.starts_with('-') => {}
+            word => return by_name(word),
+        }
+    }
+    None
 }
 
 fn by_name(word: &str) -> Option<&'static Verb> {
@@ -274,6 +299,17 @@ mod tests {
     }
 
     #[test]
+    fn only_the_first_word_names_the_command() {
+        check(&["add", "ls"], "unknown command `add`");
+        check(&["--session", "list", "frob", "run"], "unknown command `frob`");
+        let hints = misuse(&["cargo", "build", "--name", "a b"]).hint;
+        assert_eq!(hints[0], "to run a program: meanwhile run -- cargo build --name 'a b'");
+        assert_eq!(misuse(&["version"]).hint[0], "to see the version: meanwhile --version");
+        check(&["daemon"], "(one of: run, start, stop, status, install)");
+        check(&["extend"], "<ID> and <D> are missing");
+    }
+
+    #[test]
     fn an_unknown_command_or_option_is_answered_with_the_nearest_one() {
         check(&["statsu"], "unknown command `statsu`");
         assert!(misuse(&["statsu"]).hint[0].contains("did you mean `status`?"));
@@ -340,7 +376,7 @@ mod tests {
             (&["run", "--wait", "--follow", "--", "x"], "cannot be used together"),
             (&["run", "--from", "/nonexistent/batch"], "cannot be read"),
             (&["run", "--from", "-", "--", "x"], "cannot be used together"),
-            (&["run", "--from", "f", "--timeout", "5m"], "takes no options of a task"),
+            (&["run", "--from", "f", "--name", "n"], "`--name` is for one task"),
             (&["--home", "", "list"], "it is empty"),
             (&["list", "--session", ""], "it is empty"),
             (&["list", "--state", "done"], "`done` is no state"),

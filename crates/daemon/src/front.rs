@@ -22,16 +22,29 @@ pub struct Surroundings {
     pub flag: Option<OsString>,
     /// The process's environment.
     pub environment: Vec<(OsString, OsString)>,
-    /// The current directory.
-    pub cwd: PathBuf,
+    /// The current directory, if it is still there; it matters to a relative `--home` alone.
+    pub cwd: Option<PathBuf>,
 }
 
 impl Surroundings {
     /// Where the home is.
     ///
     /// # Errors
-    /// When no home is named and `HOME` does not say one.
+    /// When no home is named and `HOME` does not say one, or it is named relative to a directory that is gone.
     pub fn paths(&self) -> Result<HomePaths, ApiError> {
+        let named = self.flag.as_deref().or_else(|| self.variable("MEANWHILE_HOME"));
+        let cwd = match (&self.cwd, named.map(Path::new)) {
+            (Some(cwd), _) => cwd.as_path(),
+            (None, Some(relative)) if relative.is_relative() => {
+                let text = format!("find the home directory {}", relative.display());
+                return Err(ApiError::new(
+                    ErrorCode::Store,
+                    format!("{text}: the current directory is gone"),
+                )
+                .hint("name it from the root: --home /DIR"));
+            }
+            (None, _) => Path::new("/"),
+        };
         let inputs = HomeInputs {
             flag: self.flag.as_deref(),
             meanwhile_home: self.variable("MEANWHILE_HOME"),
@@ -39,7 +52,7 @@ impl Surroundings {
             xdg_state_home: self.variable("XDG_STATE_HOME"),
             xdg_config_home: self.variable("XDG_CONFIG_HOME"),
             xdg_runtime_dir: self.variable("XDG_RUNTIME_DIR"),
-            cwd: &self.cwd,
+            cwd,
         };
         HomePaths::resolve(&inputs)
             .map_err(|e| ApiError::new(ErrorCode::Store, e.to_string()).hint(e.hint()))

@@ -4,6 +4,7 @@
 //! umask, resource limits and terminal. What it never does: keep or print any of it.
 
 use std::io;
+use std::path::PathBuf;
 
 use meanwhile_api::caller::{CallerContext, Rlimit, TerminalSize};
 use meanwhile_api::{ApiError, ErrorCode, OsText};
@@ -31,12 +32,36 @@ const RESOURCES: [Resource; 16] = [
     Resource::Rttime,
 ];
 
+/// Whether the current directory matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Something is relative to it.
+    Here,
+    /// Another one was named, whole; ours may be gone.
+    Elsewhere,
+}
+
+impl Place {
+    /// Of a task that is to run in this directory, if one is named.
+    pub(crate) fn of(named: Option<&OsText>) -> Place {
+        match named {
+            Some(cwd) if cwd.as_path().is_absolute() => Place::Elsewhere,
+            Some(_) | None => Place::Here,
+        }
+    }
+}
+
 /// The surroundings of this process.
-pub(crate) fn capture() -> Result<CallerContext, ApiError> {
-    let cwd = std::env::current_dir().map_err(|error| {
-        ApiError::new(ErrorCode::CannotStart, format!("current directory cannot be read: {error}"))
-            .hint("go to a directory that exists, or name one: --cwd DIR")
-    })?;
+pub(crate) fn capture(place: Place) -> Result<CallerContext, ApiError> {
+    let cwd = match std::env::current_dir() {
+        Ok(cwd) => cwd,
+        Err(_) if place == Place::Elsewhere => PathBuf::from("/"),
+        Err(error) => {
+            let text = format!("current directory cannot be read: {error}");
+            return Err(ApiError::new(ErrorCode::CannotStart, text)
+                .hint("go to a directory that exists, or name one: --cwd /DIR"));
+        }
+    };
     let env = std::env::vars_os().map(|(name, value)| (OsText::from(name), OsText::from(value)));
     Ok(CallerContext {
         cwd: OsText::from(cwd),
@@ -81,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_surroundings_are_those_of_this_process() {
-        let caller = capture().unwrap();
+        let caller = capture(Place::Here).unwrap();
         assert_eq!(caller.cwd.as_path(), std::env::current_dir().unwrap());
         assert_eq!(caller.env.len(), std::env::vars_os().count());
         assert_eq!(caller.umask, current_umask());

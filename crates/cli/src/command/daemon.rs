@@ -4,10 +4,13 @@
 //! does: kill a daemon that does not answer.
 
 use std::fmt::Write as _;
+use std::os::fd::OwnedFd;
 
 use clap::{Args, Subcommand};
 use meanwhile_api::daemon::{DaemonStatus, StopRequest};
 use meanwhile_api::{ApiError, ErrorCode};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::cli::{Action, Answer};
 use crate::context::Context;
@@ -15,6 +18,9 @@ use crate::entry::{self, DaemonRan};
 use crate::failure::Failure;
 use crate::show::paint::Tone;
 use crate::show::{rows, sanitise, when};
+
+/// How long a daemon that has agreed to stop is waited for: many times what closing its store takes.
+const LEAVING_SECONDS: i64 = 10;
 
 /// Run, start, stop, look at or install the daemon
 ///
@@ -81,7 +87,12 @@ fn start(context: &Context) -> Answer {
 fn stop(context: &Context, cancel_all: bool) -> Answer {
     let client = context.present_daemon()?;
     let request = StopRequest { cancel_all, hand_over: false };
+    // Asked first: one that hangs is named at once, however long a stop may take.
+    let leaving = running(context)?.and_then(|daemon| Leaving::of(daemon.pid));
     let reply = context.block_on(async { Ok(client.stop(&request).await?) })?;
+    if let (Some(_), Some(leaving)) = (&reply, leaving) {
+        leaving.wait();
+    }
     if context.globals.json {
         context.print_json(&reply)?;
         return Ok(0);
@@ -103,11 +114,29 @@ fn stop(context: &Context, cancel_all: bool) -> Answer {
     Ok(0)
 }
 
+/// A daemon that was asked to stop. It answers before it goes; what it holds (the store, the lock, the disk) is free only
+/// after.
+struct Leaving(OwnedFd);
+
+impl Leaving {
+    fn of(pid: u32) -> Option<Leaving> {
+        let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+        pidfd_open(pid, PidfdFlags::empty()).ok().map(Leaving)
+    }
+
+    /// Until it has gone, or has taken too long to be waited for.
+    fn wait(&self) {
+        let patience = Timespec { tv_sec: LEAVING_SECONDS, tv_nsec: 0 };
+        // A signal or an error ends the wait early, which is all it could do.
+        let _ = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&patience));
+    }
+}
+
 fn status(context: &Context) -> Answer {
     let Some(daemon) = running(context)? else {
-        return Err(ApiError::new(ErrorCode::Unreachable, "no daemon runs")
-            .hint("commands start it when it is needed; to start it now: meanwhile daemon start")
-            .into());
+        let error = ApiError::new(ErrorCode::Unreachable, "no daemon runs")
+            .hint("commands start it when it is needed; to start it now: meanwhile daemon start");
+        return Err(Failure::Fact(error));
     };
     if context.globals.json {
         context.print_json(&daemon)?;
@@ -132,7 +161,7 @@ fn card(context: &Context, daemon: &DaemonStatus) -> String {
     };
     line("pid", &daemon.pid.to_string());
     line("version", &format!("{} (protocol {})", daemon.version, daemon.protocol));
-    line("up", &format!("{} since {}", when::duration(daemon.uptime_ms), daemon.started_at));
+    line("up", &format!("{}, since {}", when::duration(daemon.uptime_ms), daemon.started_at));
     line("home", &daemon.home.to_string_lossy());
     line("socket", &daemon.socket.to_string_lossy());
     line("log", &daemon.log.to_string_lossy());

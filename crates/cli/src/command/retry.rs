@@ -23,7 +23,8 @@ pub(crate) struct Retry {
 
 impl Action for Retry {
     fn run(self, context: &Context) -> Answer {
-        let caller = caller::capture()?;
+        // It runs where it ran before.
+        let caller = caller::capture(caller::Place::Elsewhere)?;
         let client = context.client()?;
         let request = RetryRequest { caller };
         let task = context.block_on(async { Ok(client.retry(&self.id, &request).await?) })?;

@@ -16,7 +16,8 @@ use meanwhile_api::wait::WaitRequest;
 use meanwhile_api::{ApiError, ErrorCode, ExitCode, OsText, TaskId, limits};
 
 use crate::cli::{Action, Answer};
-use crate::command::batch::Batch;
+use crate::command::batch::{Batch, Defaults};
+use crate::command::caller::Place;
 use crate::command::options::TaskOptions;
 use crate::command::{arguments as check, caller, follow, verdict, watch};
 use crate::context::Context;
@@ -41,7 +42,9 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE|-", value_parser = OsStringValueParser::new().try_map(check::bytes))]
     stdin: Option<OsString>,
 
-    /// Launch many: one JSON object per line, with the names of these options as keys; all or none
+    /// Launch many, all or none: one JSON object per line, with the names of these options as keys
+    ///
+    /// Options given beside it hold for every entry that does not say otherwise; labels and variables are joined.
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["command", "shell", "stdin", "follow"])]
     from: Option<OsString>,
 
@@ -73,8 +76,9 @@ impl Run {
     fn run_one(self, context: &Context) -> Answer {
         let (wait, follow) = (self.wait, self.follow);
         let (task, spool) = self.task()?;
+        let advice = advice(&task.command);
         let ours = if spool { Some(read_stdin()?) } else { None };
-        let caller = caller::capture()?;
+        let caller = caller::capture(Place::of(task.cwd.as_ref()))?;
         let client = context.client()?;
         context.block_on(async {
             let mut task = task;
@@ -86,8 +90,7 @@ impl Run {
             let request = SubmitRequest { tasks: vec![task], caller, detail };
             let reply = match client.submit(&request).await {
                 Ok(reply) => reply,
-                Err(error) if wait || follow => return refused_start(error),
-                Err(error) => return Err(error.into()),
+                Err(error) => return refused_start(with_advice(error, advice), wait || follow),
             };
             warn(context, &reply);
             let id = reply.accepted.first().map(|accepted| accepted.id.clone());
@@ -129,14 +132,11 @@ impl Run {
     }
 
     fn run_batch(self, context: &Context, from: &OsStr) -> Answer {
-        if self.task.into_task() != NewTask::default() {
-            return Err(Failure::usage(
-                "`--from` takes no options of a task",
-                r#"put them into its entries: {"command": ["make"], "timeout": "5m"}"#,
-            ));
-        }
-        let mut batch = Batch::read(from)?;
-        let caller = caller::capture()?;
+        let defaults = Defaults::of(self.task.into_task())?;
+        let mut batch = Batch::read(from, &defaults)?;
+        let absolute = |task: &NewTask| Place::of(task.cwd.as_ref()) == Place::Elsewhere;
+        let elsewhere = batch.tasks.iter().all(absolute);
+        let caller = caller::capture(if elsewhere { Place::Elsewhere } else { Place::Here })?;
         let client = context.client()?;
         context.block_on(async {
             let tasks = std::mem::take(&mut batch.tasks);
@@ -177,7 +177,10 @@ async fn wait_for_one(context: &Context, client: &Client, task: Task) -> Answer 
     if context.globals.json {
         context.print_json(&task)?;
     }
-    tell_failure(context, &task);
+    // On a terminal its line has said it already.
+    if !context.err.terminal {
+        tell_failure(context, &task);
+    }
     Ok(verdict::code(&task))
 }
 
@@ -186,12 +189,51 @@ pub(crate) fn tell_failure(context: &Context, task: &Task) {
     if words::succeeded(task) || context.globals.json {
         return;
     }
-    let detail = words::detail(task);
+    let detail = words::detail(task, context.now());
     context.note(&format!("{} {}: {detail}", task.id, words::state(task.state)));
 }
 
+/// Words that mean something to a shell and are no programs.
+const SHELL_WORDS: [&str; 14] = [
+    "alias", "cd", "eval", "exec", "export", "for", "if", "set", "source", "ulimit", "umask",
+    "unset", "until", "while",
+];
+
+/// What to type instead, where what was typed is for a shell.
+fn advice(command: &[OsText]) -> Option<String> {
+    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+    let program = words.first()?;
+    let line = words.join(" ");
+    if program.contains(char::is_whitespace) || SHELL_WORDS.contains(&program.as_ref()) {
+        return Some(format!(
+            "to run a shell line: meanwhile run --shell {}",
+            words::quoted(&line)
+        ));
+    }
+    if program.starts_with('-') {
+        return Some(
+            "options stand before `--`, the program and its arguments after it".to_owned(),
+        );
+    }
+    let variable = program.split_once('=').map(|(name, _)| name)?;
+    let name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    (!variable.is_empty() && variable.chars().all(name))
+        .then(|| format!("to set a variable: meanwhile run --env {} -- …", words::quoted(program)))
+}
+
+/// Puts our advice in the place of the daemon's, which has not seen the line.
+fn with_advice(mut error: ApiError, advice: Option<String>) -> ApiError {
+    if let (ErrorCode::CannotStart, Some(advice)) = (error.code, advice) {
+        error.hint = vec![advice];
+    }
+    error
+}
+
 /// A start that was refused because it certainly fails ends like one that was tried.
-fn refused_start(error: ApiError) -> Answer {
+fn refused_start(error: ApiError, watched: bool) -> Answer {
+    if !watched {
+        return Err(error.into());
+    }
     let code = error.details.get("run_wait_exit").and_then(serde_json::Value::as_u64);
     let code = code.and_then(|code| u8::try_from(code).ok());
     match (error.code, code) {
@@ -236,4 +278,28 @@ fn read_stdin() -> Result<Vec<u8>, Failure> {
         ));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_for_a_shell_is_answered_with_the_option_for_it() {
+        let check = |words: &[&str], expected: Option<&str>| {
+            let words: Vec<OsText> = words.iter().map(|word| OsText::from(*word)).collect();
+            assert_eq!(advice(&words).as_deref(), expected, "{words:?}");
+        };
+        let shell = |line: &str| format!("to run a shell line: meanwhile run --shell {line}");
+        check(&["ls -la /"], Some(&shell("'ls -la /'")));
+        check(&["cd", "/tmp"], Some(&shell("'cd /tmp'")));
+        check(&["A=b", "x"], Some("to set a variable: meanwhile run --env A=b -- …"));
+        check(
+            &["--wait"],
+            Some("options stand before `--`, the program and its arguments after it"),
+        );
+        check(&["make"], None);
+        check(&["a/b=c"], None);
+        check(&[], None);
+    }
 }

@@ -16,6 +16,9 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::show::live::Live;
 
+/// So many ids are repeated to somebody who has interrupted a wait for them.
+const IDS_MAX: usize = 5;
+
 /// Waits; on a terminal the tasks are shown meanwhile.
 pub(crate) async fn wait(
     context: &Context,
@@ -57,13 +60,15 @@ pub(crate) async fn interrupted() {
 pub(crate) fn tell_that_it_runs_on(context: &Context, ids: &[TaskId]) {
     let text = match ids {
         [id] => format!("{id} runs on. To stop it: meanwhile cancel {id}"),
-        [] => "the tasks run on".to_owned(),
+        ids if ids.is_empty() || ids.len() > IDS_MAX => {
+            "the tasks run on. To see them: meanwhile list --state active".to_owned()
+        }
         ids => {
             let ids: Vec<&str> = ids.iter().map(TaskId::as_str).collect();
             format!("the tasks run on. To stop them: meanwhile cancel {}", ids.join(" "))
         }
     };
-    context.note(&text);
+    context.note_after_interrupt(&text);
 }
 
 /// Keeps the lines up to date; never returns.

@@ -55,7 +55,7 @@ impl Card<'_> {
     fn state(&mut self, task: &Task) {
         let mut text =
             self.screen.paint(Tone::of(task.state), words::state(task.state)).to_string();
-        let detail = words::detail(task);
+        let detail = words::detail(task, self.now);
         if !detail.is_empty() {
             write!(text, ": {detail}").expect("writing to a string cannot fail");
         }

@@ -10,6 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use meanwhile_api::TaskId;
 use meanwhile_api::task::Task;
 
+use crate::context;
 use crate::show::paint::Tone;
 use crate::show::screen::Screen;
 use crate::show::{table, when, words};
@@ -88,9 +89,10 @@ impl Live {
     /// several are better told by a table.
     pub(crate) fn stop(self) {
         for bar in self.bars.values().chain(&self.others) {
+            bar.disable_steady_tick();
             bar.finish_and_clear();
         }
-        if self.finished > 1 {
+        if self.finished != 1 {
             // What cannot be cleared stays on the screen, which does no harm.
             let _ = self.group.clear();
         }
@@ -98,7 +100,7 @@ impl Live {
 
     fn text(&self, task: &Task) -> String {
         let columns = self.screen.width.unwrap_or(usize::MAX).saturating_sub(FRAME_COLUMNS);
-        let detail = words::detail(task);
+        let detail = words::detail(task, context::now());
         let state = words::state(task.state);
         let known = if detail.is_empty() { state.to_owned() } else { format!("{state}: {detail}") };
         let time = match (task.state.is_terminal(), task.duration_ms) {

@@ -13,17 +13,31 @@ use crate::show::screen::Screen;
 use crate::show::table::{self, Cell, Column};
 use crate::show::{sanitise, when, words};
 
-const COLUMNS: [Column; 9] = [
+/// What is shown of each task, in order. `TASK` stands for name and command where there is no room for both.
+const COLUMNS: [Column; 10] = [
     Column::left("ID"),
     Column::left("STATE"),
-    Column::elastic("DETAIL", 12),
-    Column::elastic("NAME", 8),
+    // `3 of 3 in `commands`` is whole, and which three it is for `status`.
+    Column::elastic("DETAIL", 22),
+    Column::elastic("NAME", 12),
     Column::right("AGE"),
     Column::right("TIME"),
-    Column::elastic("SESSION", 8),
-    Column::elastic("LANE", 8),
+    Column::elastic("SESSION", 10),
+    Column::elastic("LANE", 10),
     Column::elastic("COMMAND", 16),
+    Column::elastic("TASK", 16),
 ];
+
+/// What is left out, on ever narrower screens.
+const LEFT_OUT: [&[&str]; 4] = [
+    &["TASK"],
+    &["TASK", "SESSION", "LANE"],
+    &["NAME", "COMMAND", "SESSION", "LANE"],
+    &["NAME", "COMMAND", "SESSION", "LANE", "AGE"],
+];
+
+/// A command is shown up to here, in pipes too: one of a megabyte would bury all others. `status` shows it whole.
+const COMMAND_MAX: usize = 200;
 
 /// Tasks, one per line. Sessions and lanes are shown where they differ.
 pub(crate) fn tasks(tasks: &[Task], now: Timestamp, screen: &Screen) -> String {
@@ -40,17 +54,23 @@ pub(crate) fn tasks(tasks: &[Task], now: Timestamp, screen: &Screen) -> String {
         vec![
             Cell::id(task.id.as_str(), *enough),
             Cell::toned(Tone::of(task.state), words::state(task.state)),
-            Cell::toned(Tone::of(task.state), words::detail(task)),
+            Cell::toned(Tone::of(task.state), words::detail(task, now)),
             shown_if(true, task.name.as_deref().unwrap_or_default()),
             Cell::toned(Tone::Faint, when::relative(task.created_at, now)),
             Cell::new(task.duration_ms.map(when::duration).unwrap_or_default()),
             shown_if(sessions, &task.session),
             shown_if(lanes, &task.lane),
-            Cell::new(words::command(task)),
+            Cell::new(table::cut(&words::command(task), COMMAND_MAX)),
+            Cell::new(table::cut(&words::title(task), COMMAND_MAX)),
         ]
     };
     let rows: Vec<Vec<Cell>> = tasks.iter().zip(&enough).map(row).collect();
-    table::render(&COLUMNS, &rows, screen)
+    let kept = LEFT_OUT.map(|names| COLUMNS.map(|column| !names.contains(&column.heading)));
+    let fits = |kept: &&[bool; COLUMNS.len()]| {
+        screen.width.is_none_or(|width| table::least_width(&COLUMNS, &rows, *kept) <= width)
+    };
+    let [.., narrowest] = &kept;
+    table::render_some(&COLUMNS, &rows, kept.iter().find(fits).unwrap_or(narrowest), screen)
 }
 
 /// Counts by state on one line, those that are not zero: `2 running, 1 queued`.

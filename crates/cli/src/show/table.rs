@@ -35,6 +35,9 @@ pub(crate) struct Cell {
     head: Option<usize>,
 }
 
+/// An elastic column is still worth reading at this width.
+const BARELY: usize = 8;
+
 /// The space between two columns.
 const GAP: usize = 2;
 
@@ -85,18 +88,50 @@ impl Cell {
     }
 }
 
-/// The table as text, with a heading line. Columns that are empty in every row are left out.
-pub(crate) fn render(columns: &[Column], rows: &[Vec<Cell>], screen: &Screen) -> String {
-    let used: Vec<usize> =
-        (0..columns.len()).filter(|at| rows.iter().any(|row| !row[*at].text.is_empty())).collect();
+/// How narrow the table of these columns can be before one of them has less room than it should.
+pub(crate) fn least_width(columns: &[Column], rows: &[Vec<Cell>], kept: &[bool]) -> usize {
+    let used = used(rows, kept);
+    let least =
+        |(at, width): (&usize, usize)| columns[*at].least.map_or(width, |least| width.min(least));
+    let widths: usize = used.iter().zip(natural(&used, columns, rows)).map(least).sum();
+    widths + GAP * used.len().saturating_sub(1)
+}
+
+/// Those of the columns kept that are not empty in every row.
+fn used(rows: &[Vec<Cell>], kept: &[bool]) -> Vec<usize> {
+    let filled = |at: &usize| kept[*at] && rows.iter().any(|row| !row[*at].text.is_empty());
+    (0..kept.len()).filter(filled).collect()
+}
+
+/// How wide each of these columns would be if nothing were cut.
+fn natural(used: &[usize], columns: &[Column], rows: &[Vec<Cell>]) -> Vec<usize> {
     let natural = used.iter().map(|at| {
         let cells = rows.iter().map(|row| row[*at].width()).max().unwrap_or(0);
         cells.max(columns[*at].heading.width())
     });
-    let mut widths: Vec<usize> = natural.collect();
+    natural.collect()
+}
+
+/// The table as text, with a heading line. Columns that are empty in every row are left out.
+pub(crate) fn render(columns: &[Column], rows: &[Vec<Cell>], screen: &Screen) -> String {
+    render_some(columns, rows, &vec![true; columns.len()], screen)
+}
+
+/// The table of the columns kept.
+pub(crate) fn render_some(
+    columns: &[Column],
+    rows: &[Vec<Cell>],
+    kept: &[bool],
+    screen: &Screen,
+) -> String {
+    let used = used(rows, kept);
+    let mut widths = natural(&used, columns, rows);
     if let Some(limit) = screen.width {
         let least: Vec<Option<usize>> = used.iter().map(|at| columns[*at].least).collect();
         shrink(&mut widths, &least, limit);
+        let barely: Vec<Option<usize>> =
+            least.iter().map(|least| least.map(|least| least.min(BARELY))).collect();
+        shrink(&mut widths, &barely, limit);
     }
     let heading: Vec<Cell> =
         columns.iter().map(|column| Cell::toned(Tone::Faint, column.heading)).collect();

@@ -3,30 +3,30 @@
 //! What it is for: the same cause reads the same in `list`, `status`, `wait` and `follow`. What it owns: the wording,
 //! the quoting of commands, and the part of an id that suffices. What it never does: colour or align.
 
-use meanwhile_api::OsText;
 use meanwhile_api::cause::Cause;
-use meanwhile_api::task::{Outcome, State, Task};
+use meanwhile_api::task::{Outcome, State, Task, WaitingFor};
+use meanwhile_api::{Span, Timestamp};
 
 use crate::show::{sanitise, when};
 
 /// The fewest characters of a prefix that is accepted as an id.
 const PREFIX_MIN: usize = 4;
 
-/// Why an attempt ended, in a few words: `exit 2`, `SIGKILL`, `timeout after 5m 00s`.
+/// Why an attempt ended, in a few words: `exit 2`, `SIGKILL`, `timeout after 5m`.
 pub(crate) fn cause(cause: &Cause) -> String {
     let text = match cause {
         Cause::Exit { code } => format!("exit {code}"),
         Cause::Signal { name } => name.clone(),
-        Cause::Timeout { after } => format!("timeout after {}", when::duration(*after)),
-        Cause::IdleTimeout { after } => format!("silent for {}", when::duration(*after)),
-        Cause::Stalled { after } => format!("no progress for {}", when::duration(*after)),
+        Cause::Timeout { after } => format!("timeout after {}", Span::from_ms(*after)),
+        Cause::IdleTimeout { after } => format!("silent for {}", Span::from_ms(*after)),
+        Cause::Stalled { after } => format!("no progress for {}", Span::from_ms(*after)),
         Cause::SpawnError { message, .. } => format!("cannot start: {message}"),
         Cause::Oom => "out of memory".to_owned(),
         Cause::PidsLimit { limit } => format!("more than {limit} processes"),
         Cause::LogFull => "log full".to_owned(),
         Cause::Lost => "supervisor lost".to_owned(),
         Cause::Reboot => "machine restarted".to_owned(),
-        Cause::Dependency { task } => format!("needed {task}"),
+        Cause::Dependency { task } => format!("unmet dependency {task}"),
         Cause::EmptyResult => "empty result".to_owned(),
         Cause::AgentError { message, .. } => format!("agent error: {message}"),
         Cause::PermissionDenied { what } => format!("permission denied: {what}"),
@@ -51,7 +51,7 @@ pub(crate) fn succeeded(task: &Task) -> bool {
 }
 
 /// What there is to say beside the state: why it ended, why it waits, how far it is.
-pub(crate) fn detail(task: &Task) -> String {
+pub(crate) fn detail(task: &Task, now: Timestamp) -> String {
     if task.state == State::Completed && task.outcome != Some(Outcome::Partial) {
         let reported = matches!(task.cause, Some(Cause::Reported { .. }));
         return if reported {
@@ -64,7 +64,7 @@ pub(crate) fn detail(task: &Task) -> String {
         return cause(why);
     }
     if let Some(waiting) = &task.waiting_for {
-        return sanitise::line(&waiting.text);
+        return sanitise::line(&reason(waiting, now));
     }
     if let Some(stuck) = &task.stuck {
         return sanitise::line(&format!("stuck? {}", stuck.evidence));
@@ -84,6 +84,19 @@ pub(crate) fn detail(task: &Task) -> String {
     }
 }
 
+/// Why it waits; a time is told from now.
+fn reason(waiting: &WaitingFor, now: Timestamp) -> String {
+    let due = waiting.until.and_then(|due| {
+        let head = waiting.text.strip_suffix(&due.to_string())?;
+        Some((head.trim_end(), when::relative(due, now)))
+    });
+    match due {
+        Some(("delayed until", due)) => format!("starts {due}"),
+        Some((head, due)) => format!("{} {due}", head.trim_end_matches(" at")),
+        None => waiting.text.clone(),
+    }
+}
+
 /// The state for people.
 pub(crate) const fn state(state: State) -> &'static str {
     match state {
@@ -98,7 +111,9 @@ pub(crate) fn command(task: &Task) -> String {
         [shell, flag, line] if flag.as_bytes() == b"-c" && shell.as_bytes().ends_with(b"sh") => {
             line.to_string_lossy().into_owned()
         }
-        words => words.iter().map(quoted).collect::<Vec<_>>().join(" "),
+        words => {
+            words.iter().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+        }
     };
     sanitise::line(&line)
 }
@@ -112,11 +127,10 @@ pub(crate) fn title(task: &Task) -> String {
 }
 
 /// A word as a shell would need it.
-fn quoted(word: &OsText) -> String {
-    let text = word.to_string_lossy();
+pub(crate) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,~".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
-        text.into_owned()
+        text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }
@@ -141,17 +155,30 @@ pub(crate) fn sufficient(ids: &[&str]) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::show::sample;
+    use meanwhile_api::OsText;
 
     #[test]
     fn every_cause_is_told_in_words() {
         let check = |why: Cause, text: &str| assert_eq!(cause(&why), text);
         check(Cause::Exit { code: 2 }, "exit 2");
         check(Cause::Signal { name: "SIGKILL".to_owned() }, "SIGKILL");
-        check(Cause::Timeout { after: 300_000 }, "timeout after 5m 00s");
+        check(Cause::Timeout { after: 300_000 }, "timeout after 5m");
         check(Cause::CancelledBy { who: "\u{1b}[2Juser".to_owned() }, "by user");
         let reported =
             Cause::Reported { by: "user".to_owned(), message: Some("ok\nso".to_owned()) };
         check(reported, "reported by user: ok so");
+    }
+
+    #[test]
+    fn a_delay_is_told_from_now() {
+        let check = |text: &str, expected: &str| {
+            let due = Timestamp::from_unix_ms(sample::NOW_MS + 240_000);
+            let text = format!("{text} {due}");
+            let waiting = WaitingFor { text, setting: None, tasks: Vec::new(), until: Some(due) };
+            assert_eq!(reason(&waiting, sample::now()), expected);
+        };
+        check("delayed until", "starts in 4m");
+        check("tries again at", "tries again in 4m");
     }
 
     #[test]
