@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use meanwhile_core::{Event, Input, Now, Turn};
+use meanwhile_core::{Boot, Event, Input, Now, Turn};
 use meanwhile_host::clock;
 use meanwhile_store::{Batch, SavedReply, StoreError};
 
@@ -72,10 +72,20 @@ impl Engine {
     /// Remembers where the store is used, so that the next start knows whether the machine was
     /// restarted since.
     pub(super) fn remember_place(&mut self, now: Now) -> Result<(), Ending> {
-        let batch = Batch { now, here: Some(self.starter.identity()), ..Batch::default() };
-        self.store.commit(&batch).map_err(Ending::Store)?;
-        self.make_reserve();
-        Ok(())
+        let here = self.starter.identity().clone();
+        let batch = Batch { now, here: Some(&here), ..Batch::default() };
+        match self.store.commit(&batch) {
+            Err(StoreError::Full { .. }) => {
+                // What has ended meanwhile is to be recorded on a full disk too.
+                self.give_up_reserve();
+                self.store.commit(&batch).map(|_| ()).map_err(Ending::Store)
+            }
+            Err(error) => Err(Ending::Store(error)),
+            Ok(_) => {
+                self.make_reserve();
+                Ok(())
+            }
+        }
     }
 
     fn make_reserve(&mut self) {
@@ -95,10 +105,15 @@ impl Engine {
 
     fn give_up_reserve(&mut self) {
         let _gone_already = self.home.state.remove_file(meanwhile_host::home::RESERVE);
+        self.hold_for_space(clock::boot());
+    }
+
+    /// Nothing starts and nothing is accepted until there is space again.
+    pub(super) fn hold_for_space(&mut self, now: Boot) {
         let reason = "disk full".to_owned();
         self.follow_ups.push_back(Input::HoldStarts { reason: Some(reason.clone()) });
         self.status.held = Some(reason);
-        self.disk_check_at = Some(clock::boot().after(DISK_RECHECK));
+        self.disk_check_at = Some(now.after(DISK_RECHECK));
     }
 
     /// Whether there is room for new work; refuses it with a reason before the disk is really full. Whoever

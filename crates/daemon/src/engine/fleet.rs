@@ -127,6 +127,11 @@ impl Fleet {
         None
     }
 
+    /// One that was taken and is not needed after all.
+    pub(super) fn give_back(&mut self, key: MemberKey) {
+        self.idle.push(key);
+    }
+
     /// Who a member is.
     #[must_use]
     pub(super) fn who(&self, key: MemberKey) -> Option<&Who> {

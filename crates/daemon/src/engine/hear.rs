@@ -8,7 +8,7 @@ use std::time::Duration;
 use meanwhile_core::cause::SpawnStage;
 use meanwhile_core::event::{Exit, RunFigures};
 use meanwhile_core::input::{EndedBy, Found, Report};
-use meanwhile_core::{Input, Now, Turn, Wall};
+use meanwhile_core::{Input, Now, State, Turn, Wall};
 use meanwhile_supervisor::exit::{self, EndWhy, ExitRecord, TreeState};
 use meanwhile_supervisor::wire::{FromSupervisor, Phase, Running};
 
@@ -25,16 +25,20 @@ impl Engine {
             match heard {
                 Heard::Said(message) => self.said(now, key, message, turn),
                 Heard::Gone { job, child, error } => {
-                    if let Some(error) = error {
-                        tracing::warn!(%error, ?job, "a supervisor's connection broke");
-                    }
                     if let Some(pidfd) = child {
                         self.fleet.watch_child(&pidfd);
                         self.zombies.push(pidfd);
                     }
                     if let Some(job) = job {
                         self.alive.remove(&job.token);
-                        self.look_into(now, job, turn);
+                        match &error {
+                            None => self.look_into(now, job, turn),
+                            // It may live, and break the next connection likewise: not at once again.
+                            Some(_) => self.look_again(now, job),
+                        }
+                    }
+                    if let Some(error) = error {
+                        tracing::warn!(%error, ?job, "a supervisor's connection broke");
                     }
                 }
             }
@@ -99,6 +103,11 @@ impl Engine {
                     let supervisor_pid = self.fleet.who(key).map_or(0, |who| who.pid);
                     let pid = running.main.map(|(pid, _)| pid);
                     self.found(now, job, Found::Alive { pid, supervisor_pid }, turn);
+                    if running.phase == Phase::Unkillable {
+                        // It says so once, and that may have been to a daemon that died of it.
+                        let report = Report::Unkillable { exit: None, run: RunFigures::default() };
+                        self.report(now, job, report, turn);
+                    }
                 }
                 // Its end follows on the same connection.
                 Phase::Ended | Phase::Kept => {
@@ -175,6 +184,7 @@ impl Engine {
                 self.look_again(now, job);
             }
             Ok(Verdict::Held(header)) => self.reach(now, job, header.as_ref()),
+            Ok(Verdict::NeverRan) if self.has_started(job) => self.unowned(now, job, turn),
             Ok(Verdict::NeverRan) => self.never_ran(now, job, turn),
             Ok(Verdict::Ended { record, leftovers: false, .. }) => {
                 self.ended(now, job, &record, turn);
@@ -191,6 +201,21 @@ impl Engine {
         }
     }
 
+    /// Whether the store knows that the attempt ran, whatever its file says.
+    fn has_started(&self, job: Job) -> bool {
+        let view = self.core.task(job.task).filter(|view| view.token == Some(job.token));
+        view.is_some_and(|view| view.state != State::Starting)
+    }
+
+    /// The attempt ran, and its owner file is gone or damaged: nobody can be asked how it ended.
+    fn unowned(&mut self, now: Now, job: Job, turn: &mut Turn) {
+        if self.earlier_boot.contains(&job.token) {
+            return self.found(now, job, Found::Rebooted, turn);
+        }
+        tracing::warn!(task = %job.task, "its owner file is gone; ending what is left");
+        self.look_after_unowned(job, Remains { report: Report::Lost, over: false });
+    }
+
     /// Reaps children that have ended.
     pub(super) fn reap(&mut self) {
         use meanwhile_host::spawn_supervisor::reap;
@@ -198,9 +223,11 @@ impl Engine {
     }
 
     /// Nothing of the attempt was executed. A supervisor that was about to leave is no fault of the
-    /// task: a fresh one is tried before the core hears of it.
+    /// task: a fresh one is tried before the core hears of it, unless the task is to be stopped: the
+    /// supervisor that did not take it was the one that was told.
     fn never_ran(&mut self, now: Now, job: Job, turn: &mut Turn) {
-        if self.starter.was_reused(job.token) {
+        let stopping = self.core.task(job.task).is_some_and(|view| view.stopping);
+        if self.starter.was_reused(job.token) && !stopping {
             self.start_fresh(job);
         } else {
             self.starter.settled(job.token);

@@ -13,11 +13,14 @@ mod commit;
 mod fleet;
 mod hear;
 mod perform;
+mod postpone;
 mod recover;
 pub mod refusals;
 mod remains;
 mod select;
 mod start;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -118,6 +121,10 @@ pub struct Engine {
     zombies: Vec<std::os::fd::OwnedFd>,
     /// Attempts whose lock is held by somebody that could not be reached yet.
     unreached: Vec<recover::Unreached>,
+    /// Attempts for whose start there was no room yet.
+    postponed: Vec<postpone::Postponed>,
+    /// Attempts that were active when the machine went down: what their files do not say is lost.
+    earlier_boot: HashSet<AttemptToken>,
     /// Ask::Stop came: end after this turn, or with `cancel_all` once nothing is active.
     stopping: Option<Stopping>,
     status: LoopStatus,
@@ -133,7 +140,7 @@ struct Stopping {
     after_all_ended: bool,
     /// A newer daemon is about to take over.
     hand_over: bool,
-    reply: Option<PendingReply>,
+    replies: Vec<PendingReply>,
 }
 
 impl Engine {
@@ -188,6 +195,8 @@ impl Engine {
             alive: HashSet::new(),
             zombies: Vec::new(),
             unreached: Vec::new(),
+            postponed: Vec::new(),
+            earlier_boot: HashSet::new(),
             stopping: None,
             status: LoopStatus::default(),
             disk_check_at: None,
@@ -196,6 +205,9 @@ impl Engine {
             retention_at: now.boot,
         };
         engine.remember_place(now)?;
+        if !same_boot {
+            engine.earlier_boot = active.iter().map(|job| job.token).collect();
+        }
         engine.recover(active);
         Ok(engine)
     }
@@ -282,6 +294,7 @@ impl Engine {
             self.apply(now, Input::WaitTimedOut(id), turn);
         }
         self.reach_again(now, turn);
+        self.start_postponed(now, turn);
         self.watch_disk(now, turn);
         self.sweep_envs(now);
         self.retain(now, turn)
@@ -291,11 +304,13 @@ impl Engine {
     fn next_due(&self) -> Option<Boot> {
         let waits = self.waits.values().filter_map(|client| client.until).min();
         let unreached = self.unreached.iter().map(|u| u.again_at).min();
+        let postponed = self.postponed.iter().map(|p| p.again_at).min();
         [
             self.core.next_due(),
             waits,
             self.flush_at,
             unreached,
+            postponed,
             self.disk_check_at,
             self.env_sweep_at,
             self.retention_due(),
@@ -309,7 +324,7 @@ impl Engine {
         match &self.stopping {
             None => false,
             Some(Stopping { after_all_ended: false, .. }) => true,
-            Some(Stopping { after_all_ended: true, .. }) => self.core.unfinished() == 0,
+            Some(Stopping { after_all_ended: true, .. }) => self.core.all_ended(),
         }
     }
 
@@ -323,8 +338,10 @@ impl Engine {
             self.fleet.tell_all(&ToSupervisor::DaemonStopping);
         }
         self.fleet.flush();
-        if let Some(Stopping { reply: Some(reply), .. }) = self.stopping.take() {
-            let _gone = reply.to.send(reply.reply);
+        for PendingReply { to, reply, .. } in
+            self.stopping.take().into_iter().flat_map(|s| s.replies)
+        {
+            let _gone = to.send(reply);
         }
         Ending::Stopped
     }

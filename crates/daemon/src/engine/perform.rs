@@ -38,16 +38,19 @@ impl Engine {
                 };
                 let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
                 let stop = ToSupervisor::Stop { token: Token(token.0), why, grace_ms };
-                if !self.fleet.tell(token, &stop) {
+                if !self.fleet.tell(token, &stop) && !self.hasten_postponed(token) {
                     tracing::info!(%task, "its supervisor is told to stop once it is reached");
                 }
             }
             Effect::SetTimeout { task: _, token, timeout } => {
                 let timeout_ms = timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX));
                 self.fleet.tell(token, &ToSupervisor::Extend { token: Token(token.0), timeout_ms });
+                self.starter.set_timeout(token, timeout);
+                self.set_postponed_timeout(token, timeout);
             }
             Effect::Recorded { task: _, token } => {
                 self.fleet.tell(token, &ToSupervisor::Recorded { token: Token(token.0) });
+                self.starter.settled(token);
                 let stays = self.starter.take_stays(token);
                 self.fleet.release(token, stays);
             }

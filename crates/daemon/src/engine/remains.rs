@@ -72,6 +72,22 @@ impl Engine {
             main: view.main.map(|m| identity(m.pid, m.start_time)),
             supervisor: identity(header.pid, header.start_time),
         };
+        self.end_remains(job, target);
+    }
+
+    /// Ends what is left of an attempt of which no file tells, by its cgroup and the marks it was
+    /// started with.
+    pub(super) fn look_after_unowned(&mut self, job: Job, remains: Remains) {
+        if self.remains.insert(job.token, remains).is_some() {
+            return;
+        }
+        // No process has this number: there is no supervisor to be asked.
+        let supervisor = Identity { pid: 0, start_time: 0 };
+        let (task, attempt, cgroup) = (job.task, job.attempt, self.starter.cgroup_of(job));
+        self.end_remains(job, evidence::Remains { task, attempt, cgroup, main: None, supervisor });
+    }
+
+    fn end_remains(&mut self, job: Job, target: evidence::Remains) {
         let postbox = self.postbox.clone();
         let Job { task, token, .. } = job;
         let tell = move |emptied| {

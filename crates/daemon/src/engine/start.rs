@@ -6,23 +6,27 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use meanwhile_core::spec::{Command, EnvProfile, Stdin};
 use meanwhile_core::{AttemptToken, LoadedTask, Now, TaskId, TaskSpec};
 use meanwhile_host::cgroup::Subtree;
-use meanwhile_host::dir::Dir;
+use meanwhile_host::dir::{Dir, DirError, DirErrorKind};
 use meanwhile_host::env_store::EnvStore;
 use meanwhile_host::environment::{self, Environment, Profile, Recipe, TaskVariables};
 use meanwhile_host::home::{Home, HomePaths};
 use meanwhile_host::spawn_supervisor::{SupervisorStarter, socket_name};
 use meanwhile_store::Identity;
 use meanwhile_supervisor::owner::{Owner, OwnerHeader};
-use meanwhile_supervisor::wire::{self, Init, PtySize, Rlimit, StartSpec, ToSupervisor, Token};
+use meanwhile_supervisor::wire::{
+    self, Init, PtySize, Rlimit, StartSpec, ToSupervisor, Token, WireError,
+};
 
 use super::Engine;
 use super::fleet::{Job, MemberKey, Who};
+use super::postpone::Want;
 
 /// Launch parameters kept in memory: enough for a burst of starts, the store has the rest.
 const SPECS_KEPT: usize = 256;
@@ -50,6 +54,15 @@ pub struct Starter {
     fresh: HashSet<AttemptToken>,
     /// Attempts whose supervisor stays with what they left behind.
     staying: HashSet<AttemptToken>,
+}
+
+/// Who is to take a start.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Taker {
+    /// An idle supervisor, else a new one.
+    IdleFirst,
+    /// A new one: an idle one was asked and did not take it.
+    New,
 }
 
 /// What a starter is told once.
@@ -95,6 +108,11 @@ impl Starter {
         &self.inputs.boot_id
     }
 
+    /// The cgroup that an attempt is given now, if any.
+    pub(super) fn cgroup_of(&self, job: Job) -> Option<PathBuf> {
+        self.inputs.cgroups.as_ref().map(|c| c.task(job.task, job.attempt))
+    }
+
     pub(super) fn run_dir(&self) -> &Dir {
         &self.run_dir
     }
@@ -125,6 +143,13 @@ impl Starter {
     /// Whether the attempt was handed to a supervisor that had been idle before.
     pub(super) fn was_reused(&self, token: AttemptToken) -> bool {
         self.reused.contains_key(&token)
+    }
+
+    /// The running time changed while the start was in flight.
+    pub(super) fn set_timeout(&mut self, token: AttemptToken, timeout: Option<Duration>) {
+        if let Some(of_start) = self.reused.get_mut(&token) {
+            *of_start = timeout;
+        }
     }
 
     pub(super) fn is_fresh(&self, token: AttemptToken) -> bool {
@@ -281,30 +306,31 @@ impl Engine {
 
     /// Hands an attempt to a supervisor: an idle one, else a new one.
     pub(super) fn start(&mut self, job: Job, timeout: Option<Duration>) {
-        let idle = self.fleet.take_idle();
-        if let Err((errno, what)) = self.try_start(job, timeout, idle) {
-            tracing::error!(task = %job.task, errno, what, "a start could not be prepared");
-            self.cannot_prepare(job, errno, what);
-        }
+        self.try_start(job, timeout, Taker::IdleFirst);
     }
 
     /// Hands an attempt that an idle supervisor did not take to a new one.
     pub(super) fn start_fresh(&mut self, job: Job) {
         let timeout = self.starter.reused.remove(&job.token).flatten();
-        if let Err((errno, what)) = self.try_start(job, timeout, None) {
-            self.cannot_prepare(job, errno, what);
+        self.try_start(job, timeout, Taker::New);
+    }
+
+    fn try_start(&mut self, job: Job, timeout: Option<Duration>, taker: Taker) {
+        if let Err((errno, what)) = self.prepare_start(job, timeout, taker) {
+            tracing::error!(task = %job.task, errno, what, "a start could not be prepared");
+            match Want::of(errno) {
+                Some(want) => self.postpone(job, timeout, want, (errno, what)),
+                None => self.cannot_prepare(job, errno, what),
+            }
         }
     }
 
-    fn try_start(
+    fn prepare_start(
         &mut self,
         job: Job,
         timeout: Option<Duration>,
-        idle: Option<MemberKey>,
+        taker: Taker,
     ) -> Result<(), (i32, String)> {
-        let io_error = |what: &'static str| {
-            move |e: io::Error| (e.raw_os_error().unwrap_or(0), format!("{what}: {e}"))
-        };
         let spec = self.spec(job.task).ok_or((0, "its launch parameters are gone".to_owned()))?;
         let start = self
             .starter
@@ -313,11 +339,35 @@ impl Engine {
         let dir = self
             .home
             .attempt(job.task, job.attempt)
-            .map_err(|e| (0, format!("make its directory: {e}")))?;
+            .map_err(|e| (dir_errno(&e), format!("make its directory: {e}")))?;
+        let idle = match taker {
+            Taker::IdleFirst => self.fleet.take_idle(),
+            Taker::New => None,
+        };
         let key = match idle {
             Some(key) => key,
             None => self.new_supervisor().map_err(io_error("start a supervisor"))?,
         };
+        if let Err(error) = self.hand_over(key, job, &start, &dir) {
+            self.fleet.give_back(key);
+            return Err(error);
+        }
+        if idle.is_some() {
+            self.starter.reused.insert(job.token, timeout);
+        } else {
+            self.starter.fresh.insert(job.token);
+        }
+        self.starter.drop_spec(job.task);
+        Ok(())
+    }
+
+    fn hand_over(
+        &mut self,
+        key: MemberKey,
+        job: Job,
+        start: &StartSpec,
+        dir: &Dir,
+    ) -> Result<(), (i32, String)> {
         let who = self.fleet.who(key).expect("it was just given or made");
         let header = OwnerHeader {
             token: Token(job.token.0),
@@ -329,19 +379,13 @@ impl Engine {
             protocol: who.protocol,
             socket_name: who.socket_name.clone(),
         };
-        let owner = Owner::create(&dir, &header)
+        let owner = Owner::create(dir, &header)
             .map_err(|errno| (errno.raw_os_error(), format!("claim its owner file: {errno}")))?;
         let dir = dir.as_fd().try_clone_to_owned().map_err(io_error("share its directory"))?;
-        self.fleet
-            .start(key, job, &start, owner.into_fd(), dir)
-            .map_err(|error| (0, error.to_string()))?;
-        if idle.is_some() {
-            self.starter.reused.insert(job.token, timeout);
-        } else {
-            self.starter.fresh.insert(job.token);
-        }
-        self.starter.drop_spec(job.task);
-        Ok(())
+        self.fleet.start(key, job, start, owner.into_fd(), dir).map_err(|error| match &error {
+            WireError::Io(errno) => (errno.raw_os_error(), error.to_string()),
+            _ => (0, error.to_string()),
+        })
     }
 
     fn new_supervisor(&mut self) -> io::Result<MemberKey> {
@@ -357,6 +401,17 @@ impl Engine {
         self.fleet
             .add(started.socket, who, Some(started.pidfd), &init)
             .map_err(|e| io::Error::other(e.to_string()))
+    }
+}
+
+fn io_error(what: &'static str) -> impl Fn(io::Error) -> (i32, String) {
+    move |e| (e.raw_os_error().unwrap_or(0), format!("{what}: {e}"))
+}
+
+fn dir_errno(error: &DirError) -> i32 {
+    match &error.kind {
+        DirErrorKind::Io(error) => error.raw_os_error().unwrap_or(0),
+        _ => 0,
     }
 }
 

@@ -1,0 +1,419 @@
+//! The loop against supervisors that say what a test wants: the ways of a start and of an end that real ones
+//! go once in a thousand times.
+//!
+//! Owns the scripted supervisor: it holds an owner file's lock and listens where its header says, as after a
+//! restart of the daemon. New supervisors are the test's own program, which ends at once on their arguments.
+
+use std::time::Duration;
+
+use meanwhile_core::cause::Cause;
+use meanwhile_core::{Actor, Boot, Event, Fact, State, Wall};
+use meanwhile_host::spawn_supervisor::{Executable, SupervisorStarter};
+use meanwhile_store::{Batch, Identity, MemoryStore, Reader};
+use meanwhile_supervisor::exit::{EndWhy, ExitRecord, Leaked, TreeState, Usage};
+use meanwhile_supervisor::owner::{Owner, OwnerHeader};
+use meanwhile_supervisor::wire::{
+    self, Connection, FromSupervisor, Phase, RefusedWhy, Running, Token,
+};
+
+use super::*;
+use crate::letters::Ask;
+use crate::view::tests::{home, record};
+
+const BOOT: &str = "this boot";
+const NAME: &str = "scripted.sock";
+
+struct NoChecks;
+
+impl ReadinessWatch for NoChecks {
+    fn watch(&self, _: TaskId, _: u32, _: AttemptToken, _: meanwhile_core::spec::Readiness) {}
+}
+
+struct Bench {
+    _base: tempfile::TempDir,
+    home: Arc<Home>,
+    store: MemoryStore,
+    postbox: Postbox,
+    engine: Option<Engine>,
+    parts: Option<(mpsc::Receiver<Letter>, Arc<Bell>)>,
+    order: u64,
+}
+
+fn identity(boot: &str) -> Identity {
+    Identity { machine: "m".into(), pid_namespace: 1, boot: boot.into() }
+}
+
+fn token(task: TaskId) -> AttemptToken {
+    let mut bytes = [0; 16];
+    bytes[..10].copy_from_slice(&task.to_ascii());
+    AttemptToken(bytes)
+}
+
+impl Bench {
+    /// A home whose store was last used in this boot of the machine.
+    fn new(boot: &str) -> Self {
+        let base = tempfile::tempdir().unwrap();
+        let home = Arc::new(home(&base.path().join("home")));
+        let bell = Arc::new(Bell::new().unwrap());
+        let (postbox, letters) = Postbox::new(Arc::clone(&bell));
+        Self {
+            _base: base,
+            home,
+            store: MemoryStore::new(identity(boot)),
+            postbox,
+            engine: None,
+            parts: Some((letters, bell)),
+            order: 0,
+        }
+    }
+
+    fn record(&mut self, task: TaskId, fact: Fact) {
+        let event = Event { at: Wall(1), task, attempt: 1, fact };
+        let batch = Batch { now: clock::now(), events: &[event], ..Batch::default() };
+        self.store.commit(&batch).unwrap();
+    }
+
+    fn queued(&mut self, bits: u64) -> TaskId {
+        let record = record(bits);
+        self.order += 1;
+        let fact = Fact::Submitted {
+            spec: Box::new(record.spec),
+            placement: Box::new(record.placement),
+            order: self.order,
+            not_before: None,
+        };
+        self.record(record.id, fact);
+        record.id
+    }
+
+    fn running(&mut self, bits: u64) -> TaskId {
+        let task = self.queued(bits);
+        self.record(task, Fact::Starting { token: token(task) });
+        self.record(task, Fact::Started { pid: 1, supervisor_pid: 2, deadline: None });
+        task
+    }
+
+    /// Starts the loop, with one seat in every lane.
+    fn start(&mut self) {
+        let (letters, bell) = self.parts.take().unwrap();
+        let executable: &'static _ = Box::leak(Box::new(Executable::own().unwrap()));
+        let run: &'static _ = Box::leak(Box::new(self.home.run().unwrap()));
+        let starter = Starter::new(
+            StarterInputs {
+                paths: self.home.paths.clone(),
+                spawner: SupervisorStarter::new(executable, run, &Default::default()),
+                cgroups: None,
+                identity: identity(BOOT),
+                boot_id: [1; 16],
+                init: wire::Init::default(),
+                bin: b"/bin/meanwhile".to_vec(),
+            },
+            meanwhile_host::env_store::EnvStore::new(self.home.env().unwrap()),
+            self.home.run().unwrap(),
+        );
+        let settings = Settings { default_lane_limit: 1, ..Settings::default() };
+        let mut lanes = settings.lane_limits.clone();
+        lanes.insert(meanwhile_core::LaneName::new("commands"), 1);
+        let parts = Parts {
+            home: Arc::clone(&self.home),
+            store: Box::new(self.store.clone()),
+            settings: Arc::new(Settings { lane_limits: lanes, ..settings }),
+            letters,
+            postbox: self.postbox.clone(),
+            bell,
+            committed: watch::channel(0).0,
+            readiness: Box::new(NoChecks),
+            starter,
+            env_gate: Arc::default(),
+        };
+        self.engine = Some(Engine::new(parts).unwrap_or_else(|e| panic!("{e:?}")));
+    }
+
+    fn engine(&mut self) -> &mut Engine {
+        self.engine.as_mut().unwrap()
+    }
+
+    fn ask(&self, ask: Ask) -> oneshot::Receiver<Result<Reply, ApiError>> {
+        let (reply, answer) = oneshot::channel();
+        self.postbox.post(Letter { ask, request: None, reply });
+        answer
+    }
+
+    fn cancel(&self, task: TaskId) {
+        drop(self.ask(Ask::Cancel { targets: vec![task], by: Actor::Person, cascade: false }));
+    }
+
+    /// One turn that does not wait for anything.
+    fn turn(&mut self) {
+        drop(self.ask(Ask::Status));
+        self.engine().turn().unwrap_or_else(|e| panic!("{e:?}"));
+    }
+
+    /// Turns until it is so; each waits for what comes next.
+    #[track_caller]
+    fn until(&mut self, so: impl Fn(&Self) -> bool) {
+        for _ in 0..1000 {
+            if so(self) {
+                return;
+            }
+            self.engine().turn().unwrap_or_else(|e| panic!("{e:?}"));
+        }
+        panic!("it never came");
+    }
+
+    fn state(&self, task: TaskId) -> State {
+        self.store.clone().states(&[task]).unwrap()[0].unwrap()
+    }
+
+    fn cause(&self, task: TaskId) -> Cause {
+        let record = self.store.clone().task(task).unwrap().unwrap();
+        record.attempts.last().unwrap().cause.clone().unwrap()
+    }
+
+    fn holder(&self, task: TaskId) -> Option<fleet::MemberKey> {
+        let engine = self.engine.as_ref().unwrap();
+        engine.fleet.holder(engine.core.task(task)?.token?)
+    }
+
+    /// The file that the next start of a task will claim.
+    fn owner_path(&self, task: TaskId) -> std::path::PathBuf {
+        drop(self.home.attempt(task, 1).unwrap());
+        self.home.paths.attempt(task, 1).join("owner")
+    }
+}
+
+/// A supervisor that has this task and waits to be found.
+struct Scripted {
+    listener: std::os::unix::net::UnixListener,
+    _lock: Owner,
+    connection: Option<Connection>,
+    task: TaskId,
+}
+
+impl Scripted {
+    fn of(bench: &Bench, task: TaskId) -> Self {
+        let dir = bench.home.attempt(task, 1).unwrap();
+        let header = OwnerHeader {
+            token: Token(token(task).0),
+            boot_id: [1; 16],
+            pid_namespace: 1,
+            pid: std::process::id(),
+            start_time: 1,
+            cgroup: None,
+            protocol: 1,
+            socket_name: NAME.into(),
+        };
+        let lock = Owner::create(&dir, &header).unwrap();
+        let listener = bench.home.run().unwrap().bind_socket(NAME).unwrap();
+        Self { listener, _lock: lock, connection: None, task }
+    }
+
+    /// Is found, and says what it has.
+    fn found(&mut self, bench: &mut Bench, phase: Phase) {
+        bench.until(|b| b.holder(self.task).is_some());
+        let (socket, _) = self.listener.accept().unwrap();
+        self.connection = Some(Connection::new(socket.into()).unwrap());
+        let current = Running {
+            token: Token(token(self.task).0),
+            task: wire::TaskId(self.task.to_ascii()),
+            attempt: 1,
+            main: Some((1, 1)),
+            started_wall_ms: 1,
+            phase,
+            log_bytes: 0,
+            dropped_bytes: 0,
+        };
+        let hello =
+            FromSupervisor::Hello { protocol: 1, pid: 1, start_time: 1, current: Some(current) };
+        self.say(bench, &hello);
+    }
+
+    fn say(&mut self, bench: &mut Bench, message: &FromSupervisor) {
+        let connection = self.connection.as_mut().unwrap();
+        connection.say(message);
+        connection.flush().unwrap();
+        bench.turn();
+    }
+
+    fn ends(&mut self, bench: &mut Bench) {
+        let record = ExitRecord {
+            token: Token(token(self.task).0),
+            wait_status: Some(0),
+            spawn_error: None,
+            why: EndWhy::Exited,
+            tree: TreeState::Empty,
+            run_ms: 1,
+            started_wall_ms: 1,
+            ended_wall_ms: 2,
+            usage: Usage::default(),
+            log_bytes: 0,
+            dropped_bytes: 0,
+            leaked: Leaked::default(),
+        };
+        self.say(bench, &FromSupervisor::Ended(Box::new(record)));
+    }
+}
+
+#[test]
+fn the_seat_of_an_unkillable_task_is_freed_when_its_supervisor_says_that_it_is_empty() {
+    for restarted in [false, true] {
+        let mut bench = Bench::new(BOOT);
+        let (task, next) = (bench.running(1), bench.queued(2));
+        let mut supervisor = Scripted::of(&bench, task);
+        bench.start();
+        if restarted {
+            // It said so to the last daemon, which died before it wrote it down.
+            supervisor.found(&mut bench, Phase::Unkillable);
+        } else {
+            supervisor.found(&mut bench, Phase::Running);
+            let token = Token(token(task).0);
+            supervisor.say(&mut bench, &FromSupervisor::Unkillable { token, pids: vec![1] });
+        }
+        assert_eq!((bench.state(task), bench.cause(task)), (State::Failed, Cause::Unkillable));
+        bench.turn();
+        assert_eq!(bench.state(next), State::Queued, "its seat is taken");
+        let key = bench.holder(task);
+        assert!(key.is_some(), "it is not free for other work");
+        supervisor.ends(&mut bench);
+        assert_eq!(bench.state(next), State::Starting);
+        assert_eq!(bench.holder(next), key, "now it is");
+    }
+}
+
+#[test]
+fn a_cancel_is_not_lost_with_the_supervisor_that_refused_the_start() {
+    let mut bench = Bench::new(BOOT);
+    let (task, next) = (bench.running(1), bench.queued(2));
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    supervisor.found(&mut bench, Phase::Running);
+    supervisor.ends(&mut bench);
+    assert!(bench.holder(next).is_some(), "the idle supervisor was asked");
+    let token = bench.engine().core.task(next).unwrap().token.unwrap();
+    bench.cancel(next);
+    bench.turn();
+    let refused = FromSupervisor::Refused { token: Token(token.0), why: RefusedWhy::Leaving };
+    supervisor.say(&mut bench, &refused);
+    assert_eq!(bench.state(next), State::Cancelled, "and it was not started anew");
+    assert_eq!(bench.engine().fleet.counts().0, 0);
+}
+
+#[test]
+fn an_attempt_that_ran_and_whose_file_is_gone_is_lost_and_never_stuck() {
+    let check = |boot: &str, cause: Cause| {
+        let mut bench = Bench::new(boot);
+        let (task, next) = (bench.running(1), bench.queued(2));
+        bench.start();
+        bench.until(|b| b.state(task).is_terminal());
+        assert_eq!((bench.state(task), bench.cause(task)), (State::Interrupted, cause));
+        bench.turn();
+        assert_ne!(bench.state(next), State::Queued, "the seat is free");
+    };
+    check(BOOT, Cause::Lost);
+    check("an earlier boot", Cause::Reboot);
+}
+
+#[test]
+fn an_idle_supervisor_is_kept_when_a_start_for_it_fails() {
+    let mut bench = Bench::new(BOOT);
+    let (task, bad, good) = (bench.running(1), bench.queued(2), bench.queued(3));
+    std::fs::create_dir(bench.owner_path(bad)).unwrap();
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    supervisor.found(&mut bench, Phase::Running);
+    let key = bench.holder(task);
+    supervisor.ends(&mut bench);
+    bench.turn();
+    assert!(matches!(bench.cause(bad), Cause::SpawnError { .. }), "{:?}", bench.cause(bad));
+    assert_eq!(bench.holder(good), key);
+}
+
+#[test]
+fn a_start_for_which_there_is_no_room_is_tried_again_and_can_be_cancelled() {
+    for cancelled in [false, true] {
+        let mut bench = Bench::new(BOOT);
+        let (task, next) = (bench.running(1), bench.queued(2));
+        // Whoever has the lock makes the claim fail as a want of descriptors or processes does.
+        let path = bench.owner_path(next);
+        let looked_at = std::fs::File::create(&path).unwrap();
+        looked_at.lock().unwrap();
+        let mut supervisor = Scripted::of(&bench, task);
+        bench.start();
+        supervisor.found(&mut bench, Phase::Running);
+        supervisor.ends(&mut bench);
+        bench.turn();
+        assert_eq!((bench.state(next), bench.holder(next)), (State::Starting, None));
+        if cancelled {
+            bench.cancel(next);
+            bench.until(|b| b.state(next).is_terminal());
+            assert_eq!(bench.state(next), State::Cancelled);
+        } else {
+            drop(looked_at);
+            bench.until(|b| b.holder(next).is_some());
+            assert_eq!(bench.state(next), State::Starting);
+        }
+        assert_eq!(bench.engine().postponed.len(), 0);
+    }
+}
+
+#[test]
+fn every_stop_is_answered_and_what_cannot_be_killed_does_not_keep_the_daemon() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.running(1);
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    supervisor.found(&mut bench, Phase::Running);
+    let stop = || Ask::Stop { cancel_all: true, hand_over: false, by: Actor::Person };
+    let mut answers = [bench.ask(stop()), bench.ask(stop())];
+    bench.turn();
+    assert!(!bench.engine().may_end(), "the task has not ended");
+    let token = Token(token(task).0);
+    supervisor.say(&mut bench, &FromSupervisor::Unkillable { token, pids: vec![1] });
+    assert!(bench.engine().may_end());
+    drop(bench.engine.take().unwrap().end());
+    for answer in &mut answers {
+        assert_eq!(answer.try_recv().unwrap().unwrap(), Reply::Done);
+    }
+}
+
+#[test]
+fn nothing_is_due_in_the_past_once_a_turn_is_over() {
+    let mut bench = Bench::new(BOOT);
+    bench.queued(1);
+    bench.start();
+    bench.until(|b| b.engine.as_ref().unwrap().core.unfinished() == 0);
+    let due: Option<Boot> = bench.engine().next_due();
+    let soon = clock::boot().after(Duration::from_millis(1));
+    assert!(due.is_none_or(|due| due > soon), "{due:?}");
+}
+
+#[test]
+fn a_daemon_that_starts_on_a_full_disk_records_ends_by_its_reserve() {
+    let mut bench = Bench::new(BOOT);
+    let (task, next) = (bench.running(1), bench.queued(2));
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.store.fail_next_commit(meanwhile_store::MemoryFault::Full);
+    bench.start();
+    bench.turn();
+    assert_eq!(bench.engine().status.held.as_deref(), Some("disk full"));
+    supervisor.found(&mut bench, Phase::Running);
+    supervisor.ends(&mut bench);
+    assert_eq!(bench.state(task), State::Completed);
+    assert_eq!(bench.state(next), State::Queued, "nothing starts");
+}
+
+#[test]
+fn nobody_is_told_of_what_could_not_be_committed() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.running(1);
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    supervisor.found(&mut bench, Phase::Running);
+    bench.store.fail_next_commit(meanwhile_store::MemoryFault::IoLost);
+    let mut answer =
+        bench.ask(Ask::Cancel { targets: vec![task], by: Actor::Person, cascade: true });
+    let ending = bench.engine().turn();
+    assert!(matches!(ending, Err(Ending::Store(StoreError::Io { .. }))), "{ending:?}");
+    bench.engine = None;
+    assert!(matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+}
