@@ -422,6 +422,12 @@ impl Attempt {
         self.on_file && self.tree() == Some(TreeState::Empty)
     }
 
+    /// Whether a daemon has yet to come for it: what is on file is read there, and of kept leftovers there is nothing
+    /// more to tell.
+    pub(super) fn wants_daemon(&self) -> bool {
+        !self.recorded && !self.is_on_file()
+    }
+
     /// Whether nothing is left to do or to tell: the next task may come.
     pub(super) fn is_over(&self) -> bool {
         self.recorded && (self.released || self.tree() == Some(TreeState::Empty))

@@ -91,11 +91,10 @@ impl Reviver {
         self.next = Some(now.after(self.pause));
         self.turn = None;
         self.turn = take_turn(run_dir);
-        if self.turn.is_some() {
-            let _ = start(init);
-        }
-        if need == Need::Queue {
-            // Nobody will come to say that it is over: those with a task are not kept from their turn.
+        let alive = self.turn.is_some() && start(init) == DaemonResult::Alive;
+        // One that lives may never come here, and with the queue's need nobody will: then nobody says that the
+        // turn is over, and the others' would not come when that daemon dies.
+        if alive || need == Need::Queue {
             self.turn = None;
         }
     }

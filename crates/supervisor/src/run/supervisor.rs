@@ -464,7 +464,7 @@ impl Supervisor {
         if let (Some(init), None, false) = (&self.init, self.daemon, self.asked_to_leave) {
             // An end that is on file is read there by any daemon; it may have been read already, by one that
             // was gone before it could say so.
-            let waits = self.task.as_ref().is_some_and(|task| !task.is_on_file());
+            let waits = self.task.as_ref().is_some_and(Attempt::wants_daemon);
             let need = if waits { Need::Task } else { Need::Queue };
             self.reviver.advance(init, &self.run_dir, Moment::now(), need);
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 
-use meanwhile_supervisor::exit::EndWhy;
+use meanwhile_supervisor::exit::{EndWhy, TreeState};
 use meanwhile_supervisor::process::{Identity, descendants, is_alive, start_time, stat};
 use meanwhile_supervisor::wire::{DaemonResult, FromSupervisor, ToSupervisor};
 
@@ -158,4 +158,42 @@ fn a_client_inside_a_task_gets_a_daemon_that_survives_the_tasks_cancel() {
     rig.end();
     assert!(is_alive(identity));
     assert!(!descendants(rig.supervisor.id()).iter().any(|m| m.identity == identity));
+}
+
+/// When the turn to start one is kept while a daemon lives that does not come here, nobody can take it when that daemon
+/// dies.
+#[test]
+fn a_supervisor_that_a_living_daemon_does_not_come_to_keeps_nobody_from_reviving() {
+    let mut rig = Rig::new();
+    let lock = File::create(rig.path("daemon.lock")).unwrap();
+    lock.lock().unwrap();
+    let spec = rig.spec("while ! test -e go; do sleep 0.01; done");
+    rig.run(&spec);
+    rig.die();
+    let turn = rig.path("run/revive.lock");
+    wait_for("its first try", || turn.exists());
+    let turn = File::open(turn).unwrap();
+    wait_for("the turn to be free", || turn.try_lock().is_ok());
+    assert!(!rig.path("facts").exists());
+}
+
+#[test]
+fn kept_leftovers_that_are_recorded_need_no_daemon() {
+    let mut rig = Rig::new();
+    let mut spec = rig.spec("sleep 60 & exit 0");
+    spec.keep_leaked = true;
+    rig.start(&spec);
+    assert_eq!(rig.end().tree, TreeState::Kept);
+    // Its answer shows that the receipt was read before the connection goes.
+    rig.tell(&ToSupervisor::Report);
+    rig.hear_until(|message| matches!(message, FromSupervisor::Hello { .. }).then_some(()));
+    rig.die();
+    // sleep: what must not happen has no event; this is longer than the first pause and its spread.
+    std::thread::sleep(std::time::Duration::from_millis(1600));
+    assert!(!rig.path("facts").exists() && !rig.path("run/revive.lock").exists());
+    rig.daemon = rig.connect();
+    let init = rig.init();
+    rig.tell(&ToSupervisor::Init(init));
+    rig.stop(&spec, 0);
+    rig.hear_until(|message| (message == FromSupervisor::Idle).then_some(()));
 }
