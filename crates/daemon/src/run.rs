@@ -162,7 +162,11 @@ fn serve(
     {
         tracing::warn!(%error, "the write-ahead log stays");
     }
-    drop(lock);
+    match &ending {
+        Ending::Stopped => drop(lock),
+        // The queue is to go on once the reason is gone: supervisors bring the next daemon, ever less often.
+        Ending::Store(_) | Ending::System(..) => lock.leave_as_if_killed(),
+    }
     match ending {
         Ending::Stopped => Ok(Ran::Stopped),
         Ending::Store(error) => Err(store_error(&error)),

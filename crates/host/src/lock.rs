@@ -34,6 +34,8 @@ const LONGEST: usize = 8192;
 #[derive(Debug)]
 pub struct DaemonLock {
     file: File,
+    /// Whether the name in it goes with us, which says that the daemon is not to be missed.
+    tidy: bool,
 }
 
 /// Who holds the lock, as it wrote itself.
@@ -90,7 +92,7 @@ impl DaemonLock {
                 return Err(LockError::Held(holder));
             }
         }
-        let lock = Self { file };
+        let lock = Self { file, tidy: true };
         lock.write_holder(socket).map_err(LockError::Io)?;
         Ok(lock)
     }
@@ -112,6 +114,12 @@ impl DaemonLock {
         dir.bind_socket(name)
     }
 
+    /// Frees the lock and leaves our name in it, as a daemon that is killed does: this end was not meant, and whoever
+    /// looks whether there is a daemon is to see that one is missing.
+    pub fn leave_as_if_killed(mut self) {
+        self.tidy = false;
+    }
+
     fn write_holder(&self, socket: &Path) -> io::Result<()> {
         let Identity { pid, start_time } = proc::own_identity()?;
         let mut text = format!("{pid} {start_time}\n").into_bytes();
@@ -126,6 +134,9 @@ impl DaemonLock {
 
 impl Drop for DaemonLock {
     fn drop(&mut self) {
+        if !self.tidy {
+            return;
+        }
         // Nobody is the daemon any more; closing the descriptor frees the lock right after. When
         // this fails the file names a dead process, which readers check.
         let _ = self.file.set_len(0);
@@ -237,6 +248,20 @@ mod tests {
         drop(held);
         assert_eq!(holder(&dir).unwrap(), None);
         DaemonLock::acquire(&dir, Path::new("/z")).unwrap();
+    }
+
+    #[test]
+    fn an_end_that_was_not_meant_leaves_a_name_and_no_lock() {
+        let (_base, dir) = home();
+        let check = |end: fn(DaemonLock), named: bool| {
+            end(DaemonLock::acquire(&dir, Path::new("/s")).unwrap());
+            let mut file = dir.open_or_create_file(LOCK).unwrap();
+            let mut text = String::new();
+            io::Read::read_to_string(&mut file, &mut text).unwrap();
+            assert_eq!(!text.is_empty(), named, "{text:?}");
+        };
+        check(DaemonLock::leave_as_if_killed, true);
+        check(drop, false);
     }
 
     #[test]
