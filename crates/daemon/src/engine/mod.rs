@@ -30,15 +30,15 @@ use meanwhile_api::ApiError;
 use meanwhile_core::{
     AttemptToken, Boot, Core, Effect, Event, Input, Now, RequestId, TaskId, Turn, WaitId,
 };
-use meanwhile_host::clock;
 use meanwhile_host::home::Home;
+use meanwhile_host::{clock, evidence};
 use meanwhile_store::{Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
 use crate::letters::{Bell, Letter, LoopStatus, Postbox, ReadinessWatch, Reply};
 
 use crate::settings::Settings;
-use fleet::Fleet;
+use fleet::{Fleet, Job};
 use select::Selector;
 pub use start::{Starter, StarterInputs};
 
@@ -115,6 +115,9 @@ pub struct Engine {
     /// Attempts whose supervisor is gone and whose remains are being looked after, with what is to be
     /// reported then.
     remains: HashMap<AttemptToken, remains::Remains>,
+    /// How many of those are looked after right now, and those that wait for it.
+    remains_at_once: usize,
+    remains_waiting: VecDeque<(Job, evidence::Remains)>,
     /// Attempts whose supervisor is connected and has said that it has them.
     alive: HashSet<AttemptToken>,
     /// Supervisors that are gone and not reaped yet.
@@ -192,6 +195,8 @@ impl Engine {
             flush_at: None,
             follow_ups: VecDeque::new(),
             remains: HashMap::new(),
+            remains_at_once: 0,
+            remains_waiting: VecDeque::new(),
             alive: HashSet::new(),
             zombies: Vec::new(),
             unreached: Vec::new(),

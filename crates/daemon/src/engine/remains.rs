@@ -25,6 +25,10 @@ const GIVE_UP: Duration = Duration::from_secs(60);
 /// Pause before remains that could not be looked at are looked at again.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// Attempts looked after at once: each is a thread that reads all of /proc, and a machine's memory killer may take a
+/// thousand supervisors in one go.
+const AT_ONCE: usize = 8;
+
 /// What is to be reported once the remains are gone.
 #[derive(Debug)]
 pub(super) struct Remains {
@@ -88,6 +92,9 @@ impl Engine {
     }
 
     fn end_remains(&mut self, job: Job, target: evidence::Remains) {
+        if self.remains_at_once >= AT_ONCE {
+            return self.remains_waiting.push_back((job, target));
+        }
         let postbox = self.postbox.clone();
         let Job { task, token, .. } = job;
         let tell = move |emptied| {
@@ -103,10 +110,21 @@ impl Engine {
             }
             tell(true);
         });
-        if let Err(error) = spawned {
-            tracing::error!(%error, "no thread to look after a lost attempt");
-            self.remains.remove(&token);
-            self.look_again(clock::now(), job);
+        match spawned {
+            Ok(_) => self.remains_at_once += 1,
+            Err(error) => {
+                tracing::error!(%error, "no thread to look after a lost attempt");
+                self.remains.remove(&token);
+                self.look_again(clock::now(), job);
+            }
+        }
+    }
+
+    /// A helper has had its first word; what it still watches after that costs next to nothing.
+    fn next_remains(&mut self) {
+        self.remains_at_once = self.remains_at_once.saturating_sub(1);
+        if let Some((job, target)) = self.remains_waiting.pop_front() {
+            self.end_remains(job, target);
         }
     }
 
@@ -119,6 +137,9 @@ impl Engine {
         emptied: bool,
         turn: &mut Turn,
     ) {
+        if !self.remains.get(&token).is_some_and(|remains| remains.over) {
+            self.next_remains();
+        }
         let Some((attempt, _)) = self.attempt_of(task).filter(|(_, t)| *t == token) else {
             self.remains.remove(&token);
             return;

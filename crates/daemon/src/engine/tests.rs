@@ -417,3 +417,18 @@ fn nobody_is_told_of_what_could_not_be_committed() {
     bench.engine = None;
     assert!(matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
 }
+
+#[test]
+fn many_supervisors_lost_at_once_are_looked_after_in_turn() {
+    let mut bench = Bench::new(BOOT);
+    let tasks: Vec<TaskId> = (1..=30).map(|bits| bench.running(bits)).collect();
+    bench.start();
+    for task in &tasks {
+        bench.until(|b| {
+            assert!(b.engine.as_ref().unwrap().remains_at_once <= 8);
+            b.state(*task).is_terminal()
+        });
+        assert_eq!(bench.cause(*task), Cause::Lost);
+    }
+    assert_eq!(bench.engine().remains_at_once, 0);
+}
