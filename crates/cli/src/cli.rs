@@ -34,7 +34,7 @@ pub(crate) struct Globals {
     pub(crate) json: bool,
 
     /// Keep everything below this directory [default: MEANWHILE_HOME, else XDG directories]
-    #[arg(long, global = true, value_name = "DIR", display_order = 901,
+    #[arg(long, global = true, value_name = "DIR", display_order = 901, value_hint = clap::ValueHint::DirPath,
         value_parser = OsStringValueParser::new().try_map(check::bytes))]
     pub(crate) home: Option<OsString>,
 

@@ -90,7 +90,7 @@ impl Context {
         out.write_all(bytes)?;
         out.flush()?;
         if let Some(last) = bytes.last() {
-            self.line_open.set(*last != b'\n');
+            self.line_open.set(self.out.terminal && *last != b'\n');
         }
         Ok(())
     }
@@ -114,20 +114,15 @@ impl Context {
     /// Says something beside the result, on standard error.
     pub(crate) fn note(&self, text: &str) {
         // Where both are seen together, a note does not end somebody else's line.
-        let both = self.out.terminal && self.err.terminal;
-        let start = if both && self.line_open.replace(false) { "\n" } else { "" };
+        let start = if self.err.terminal && self.line_open.replace(false) { "\n" } else { "" };
         let line = format!("{start}{}\n", self.err.paint(Tone::Faint, text));
         // Nobody is left to be told when standard error is closed.
         let _ = io::stderr().write_all(line.as_bytes());
     }
 
-    /// Says what follows from Ctrl-C; the terminal has drawn `^C` by itself.
-    pub(crate) fn note_after_interrupt(&self, text: &str) {
-        if self.err.terminal {
-            self.line_open.set(false);
-            let _ = io::stderr().write_all(b"\n");
-        }
-        self.note(text);
+    /// Ends a line that the terminal itself has begun.
+    pub(crate) fn end_line(&self) {
+        self.line_open.set(self.err.terminal);
     }
 
     /// Now, for relative times.

@@ -5,7 +5,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use meanwhile_api::TaskId;
 use meanwhile_api::change::{CancelReply, CancelRequest};
 use meanwhile_api::client::Client;
@@ -27,7 +27,7 @@ use crate::show::{rows, when};
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
     /// Ids, prefixes of 4 characters at least, or names
-    #[arg(value_name = "ID", value_parser = check::task_id)]
+    #[arg(value_name = "ID", value_hint = ValueHint::Other, value_parser = check::task_id)]
     ids: Vec<TaskId>,
 
     /// All of this group

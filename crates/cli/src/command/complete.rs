@@ -3,7 +3,7 @@
 //! What it is for: work whose end only the caller can judge. What it owns: nothing but the request. What it never does:
 //! change a task that has ended.
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use meanwhile_api::TaskId;
 use meanwhile_api::change::CompleteRequest;
 
@@ -18,7 +18,7 @@ use crate::show::words;
 #[derive(Debug, Args)]
 pub(crate) struct Complete {
     /// Id, prefix of 4 characters at least, or name
-    #[arg(value_name = "ID", value_parser = check::task_id)]
+    #[arg(value_name = "ID", value_hint = ValueHint::Other, value_parser = check::task_id)]
     id: TaskId,
 
     /// It failed

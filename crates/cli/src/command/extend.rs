@@ -2,7 +2,7 @@
 //!
 //! What it is for: a task that is slow but alive. What it owns: nothing but the request. What it never does: shorten.
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use meanwhile_api::change::ExtendRequest;
 use meanwhile_api::{Span, TaskId};
 
@@ -15,7 +15,7 @@ use crate::show::when;
 #[derive(Debug, Args)]
 pub(crate) struct Extend {
     /// Id, prefix of 4 characters at least, or name
-    #[arg(value_name = "ID", value_parser = check::task_id)]
+    #[arg(value_name = "ID", value_hint = ValueHint::Other, value_parser = check::task_id)]
     id: TaskId,
 
     /// How much more

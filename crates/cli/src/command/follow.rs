@@ -3,7 +3,7 @@
 //! What it is for: looking at background work as if it ran in front. What it owns: going on with the next attempt when
 //! one failed and is tried again. What it never does: end the task when it is interrupted.
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use meanwhile_api::TaskId;
 use meanwhile_api::client::{Client, Follow as Pages};
 use meanwhile_api::event::EventsQuery;
@@ -24,7 +24,7 @@ use crate::show::live::Live;
 #[derive(Debug, Args)]
 pub(crate) struct Follow {
     /// Id, prefix of 4 characters at least, or name
-    #[arg(value_name = "ID", value_parser = check::task_id)]
+    #[arg(value_name = "ID", value_hint = ValueHint::Other, value_parser = check::task_id)]
     id: TaskId,
 }
 
@@ -110,10 +110,7 @@ async fn next(
         () = watch::interrupted() => None,
     };
     if page.is_none() {
-        if let Some(live) = live.take() {
-            live.stop();
-        }
-        watch::tell_that_it_runs_on(context, std::slice::from_ref(&task.id));
+        watch::give_way(context, live.take(), std::slice::from_ref(&task.id));
     }
     page.ok_or(Failure::Interrupted)
 }

@@ -121,10 +121,8 @@ impl Action for List {
             context.print(&rows::tasks(&reply.tasks, now, &context.out))?;
             let more = reply.total.saturating_sub(reply.tasks.len() as u64);
             if more > 0 {
-                let shown = reply.tasks.len() as u64;
-                let text =
-                    format!("{} more; to see them: meanwhile list --limit", when::count(more));
-                context.note(&format!("{text} {}", (shown * 5).min(reply.total)));
+                let (more, all) = (when::count(more), reply.total);
+                context.note(&format!("{more} more; to see them: meanwhile list --limit {all}"));
             }
             Ok::<u8, Failure>(0)
         })

@@ -5,8 +5,8 @@
 
 use std::ffi::OsString;
 
-use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::{Args, ValueHint};
 use meanwhile_api::submit::{After, EnvProfile, NewTask, OnWaiting, Stdin};
 use meanwhile_api::{OsText, Size, Span};
 
@@ -20,7 +20,7 @@ pub(crate) struct TaskOptions {
     name: Option<String>,
 
     /// Run in this directory rather than the current one
-    #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().try_map(check::bytes))]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = OsStringValueParser::new().try_map(check::bytes))]
     cwd: Option<OsString>,
 
     /// Set a variable, over the environment it inherits (repeatable)

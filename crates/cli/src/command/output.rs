@@ -3,7 +3,7 @@
 //! What it is for: the log, or the part of it that matters. What it owns: going from page to page. What it never does:
 //! open the log file, or hold more than a page.
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use meanwhile_api::client::Client;
 use meanwhile_api::output::{OutputQuery, OutputReply};
 use meanwhile_api::{OsText, TaskId};
@@ -22,7 +22,7 @@ use crate::show::when;
 #[derive(Debug, Args)]
 pub(crate) struct Output {
     /// Id, prefix of 4 characters at least, or name
-    #[arg(value_name = "ID", value_parser = check::task_id)]
+    #[arg(value_name = "ID", value_hint = ValueHint::Other, value_parser = check::task_id)]
     id: TaskId,
 
     /// The first N lines
@@ -163,7 +163,7 @@ async fn follow(
         let page = tokio::select! {
             page = follow.next() => page?,
             () = watch::interrupted() => {
-                watch::tell_that_it_runs_on(context, std::slice::from_ref(id));
+                watch::give_way(context, None, std::slice::from_ref(id));
                 return Err(Failure::Interrupted);
             }
         };

@@ -3,7 +3,7 @@
 //! What it is for: trying again with the environment of now. What it owns: nothing but the request. What it never does:
 //! decide whether a task may be tried again.
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use meanwhile_api::TaskId;
 use meanwhile_api::change::RetryRequest;
 
@@ -17,7 +17,7 @@ use crate::context::Context;
 #[derive(Debug, Args)]
 pub(crate) struct Retry {
     /// Id, prefix of 4 characters at least, or name
-    #[arg(value_name = "ID", value_parser = check::task_id)]
+    #[arg(value_name = "ID", value_hint = ValueHint::Other, value_parser = check::task_id)]
     id: TaskId,
 }
 

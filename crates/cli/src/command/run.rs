@@ -6,8 +6,8 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _};
 
-use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::{Args, ValueHint};
 use meanwhile_api::client::Client;
 use meanwhile_api::select::Select;
 use meanwhile_api::submit::{Detail, NewTask, Stdin, SubmitReply, SubmitRequest};
@@ -39,13 +39,13 @@ pub(crate) struct Run {
     shell: Option<OsString>,
 
     /// Its standard input: a file (opened when it starts; a FIFO works), or `-` for ours, up to 64 MiB
-    #[arg(long, value_name = "FILE|-", value_parser = OsStringValueParser::new().try_map(check::bytes))]
+    #[arg(long, value_name = "FILE|-", value_hint = ValueHint::FilePath, value_parser = OsStringValueParser::new().try_map(check::bytes))]
     stdin: Option<OsString>,
 
     /// Launch many, all or none: one JSON object per line, with the names of these options as keys
     ///
     /// Options given beside it hold for every entry that does not say otherwise; labels and variables are joined.
-    #[arg(long, value_name = "FILE|-", conflicts_with_all = ["command", "shell", "stdin", "follow"])]
+    #[arg(long, value_name = "FILE|-", value_hint = ValueHint::FilePath, conflicts_with_all = ["command", "shell", "stdin", "follow"])]
     from: Option<OsString>,
 
     /// Wait for the end
@@ -57,7 +57,7 @@ pub(crate) struct Run {
     follow: bool,
 
     /// The program and its arguments
-    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, value_hint = ValueHint::CommandWithArguments)]
     command: Vec<OsString>,
 }
 
@@ -178,7 +178,7 @@ async fn wait_for_one(context: &Context, client: &Client, task: Task) -> Answer 
         context.print_json(&task)?;
     }
     // On a terminal its line has said it already.
-    if !context.err.terminal {
+    if !context.err.moves {
         tell_failure(context, &task);
     }
     Ok(verdict::code(&task))

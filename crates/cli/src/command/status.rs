@@ -3,7 +3,7 @@
 //! What it is for: what is known about a task, and why a queued one waits. What it owns: nothing but the choice. What it
 //! never does: start a daemon.
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use meanwhile_api::TaskId;
 
 use crate::cli::{Action, Answer};
@@ -21,7 +21,7 @@ const IDS_PER_REQUEST: usize = 500;
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     /// Ids, prefixes of 4 characters at least, or names
-    #[arg(value_name = "ID", value_parser = check::task_id)]
+    #[arg(value_name = "ID", value_hint = ValueHint::Other, value_parser = check::task_id)]
     ids: Vec<TaskId>,
 }
 

@@ -3,7 +3,7 @@
 //! What it is for: the end of a task, without polling. What it owns: whom to wait for when nobody is named. What it never
 //! does: end a task when it is interrupted.
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use meanwhile_api::client::Client;
 use meanwhile_api::list::ListQuery;
 use meanwhile_api::select::Select;
@@ -24,7 +24,7 @@ use crate::show::rows;
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
     /// Ids, prefixes of 4 characters at least, or names
-    #[arg(value_name = "ID", value_parser = check::task_id)]
+    #[arg(value_name = "ID", value_hint = ValueHint::Other, value_parser = check::task_id)]
     ids: Vec<TaskId>,
 
     /// All of this group
@@ -52,11 +52,12 @@ impl Action for Wait {
             let until = if self.until == "ready" { Until::Ready } else { Until::Done };
             let (any, timeout) = (self.any, self.timeout);
             let select = choose(context, self.ids, self.group);
-            let shown = if context.err.terminal && !context.globals.json {
+            let shown = if context.err.moves && !context.globals.json {
                 shown(&client, &select).await?
             } else {
                 Vec::new()
             };
+            let drawn = shown.iter().any(|task| !task.state.is_terminal());
             let request = WaitRequest { select, any, until, timeout };
             let reply = match watch::wait(context, &client, &request, shown).await {
                 Err(failure) if is_forbidden(&failure) && request.select == Select::Everything => {
@@ -71,7 +72,11 @@ impl Action for Wait {
                     tasks => context.print_json(&tasks)?,
                 }
             } else {
-                report(context, &reply.tasks)?;
+                // On a terminal the line of a single task is on the screen already.
+                let told = drawn && reply.tasks.len() == 1 && context.out.terminal;
+                if !told {
+                    report(context, &reply.tasks)?;
+                }
             }
             if reply.verdict == Verdict::TimedOut {
                 context.note("the time is over; the tasks run on");
@@ -115,10 +120,6 @@ async fn shown(client: &Client, select: &Select) -> Result<Vec<Task>, ApiError> 
 fn report(context: &Context, tasks: &[Task]) -> Result<(), Failure> {
     if tasks.is_empty() {
         context.note("there was nothing to wait for");
-        return Ok(());
-    }
-    // On a terminal the line of a single task is on the screen already.
-    if tasks.len() == 1 && context.err.terminal && context.out.terminal {
         return Ok(());
     }
     context.print(&rows::tasks(tasks, context.now(), &context.out))

@@ -34,10 +34,7 @@ pub(crate) async fn wait(
         () = interrupted() => None,
     };
     let Some(reply) = ended else {
-        if let Some(live) = live {
-            live.stop();
-        }
-        tell_that_it_runs_on(context, &ids);
+        give_way(context, live, &ids);
         return Err(Failure::Interrupted);
     };
     if let Some(mut live) = live {
@@ -56,9 +53,21 @@ pub(crate) async fn interrupted() {
     }
 }
 
-/// What a person who pressed Ctrl-C should know.
-pub(crate) fn tell_that_it_runs_on(context: &Context, ids: &[TaskId]) {
-    let text = match ids {
+/// Stops drawing, and says what a person who pressed Ctrl-C should know.
+pub(crate) fn give_way(context: &Context, live: Option<Live>, ids: &[TaskId]) {
+    let Some(live) = live else {
+        // The terminal has drawn `^C` by itself.
+        context.end_line();
+        context.note(&runs_on(ids));
+        return;
+    };
+    let ids = live.unfinished();
+    live.stop();
+    context.note(&runs_on(&ids));
+}
+
+fn runs_on(ids: &[TaskId]) -> String {
+    match ids {
         [id] => format!("{id} runs on. To stop it: meanwhile cancel {id}"),
         ids if ids.is_empty() || ids.len() > IDS_MAX => {
             "the tasks run on. To see them: meanwhile list --state active".to_owned()
@@ -67,8 +76,7 @@ pub(crate) fn tell_that_it_runs_on(context: &Context, ids: &[TaskId]) {
             let ids: Vec<&str> = ids.iter().map(TaskId::as_str).collect();
             format!("the tasks run on. To stop them: meanwhile cancel {}", ids.join(" "))
         }
-    };
-    context.note_after_interrupt(&text);
+    }
 }
 
 /// Keeps the lines up to date; never returns.

@@ -9,6 +9,9 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use meanwhile_api::TaskId;
 use meanwhile_api::task::Task;
+use rustix::process::getpgrp;
+use rustix::stdio::stderr;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 use crate::context;
 use crate::show::paint::Tone;
@@ -33,16 +36,50 @@ pub(crate) struct Live {
     others: Option<ProgressBar>,
     /// How many lines show an end.
     finished: usize,
+    _quiet: Option<QuietKeys>,
+}
+
+/// While it lives, the terminal does not draw `^C`. The last line is as wide as the screen, so that it would begin a new
+/// line, and what is cleared would be one line off.
+struct QuietKeys {
+    before: Termios,
+}
+
+impl QuietKeys {
+    /// From the foreground only: whoever changes a terminal from the background is stopped.
+    fn new() -> Option<QuietKeys> {
+        let before = tcgetattr(stderr()).ok()?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHOCTL);
+        tcsetattr(stderr(), OptionalActions::Now, &quiet).ok()?;
+        Some(QuietKeys { before })
+    }
+}
+
+impl Drop for QuietKeys {
+    fn drop(&mut self) {
+        // Another program may have come to the foreground since.
+        if tcgetpgrp(stderr()).is_ok_and(|group| group == getpgrp()) {
+            let _ = tcsetattr(stderr(), OptionalActions::Now, &self.before);
+        }
+    }
 }
 
 impl Live {
     /// Lines for these tasks; `None` where nobody would see them move.
     pub(crate) fn start(tasks: &[Task], screen: Screen) -> Option<Live> {
-        if !screen.terminal {
+        if !screen.moves {
             return None;
         }
         let group = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-        let mut live = Live { screen, group, bars: BTreeMap::new(), others: None, finished: 0 };
+        let mut live = Live {
+            screen,
+            group,
+            bars: BTreeMap::new(),
+            others: None,
+            finished: 0,
+            _quiet: QuietKeys::new(),
+        };
         let unfinished = tasks.iter().filter(|task| !task.state.is_terminal()).count();
         for task in tasks.iter().filter(|task| !task.state.is_terminal()).take(LINES_MAX) {
             let bar = live.group.add(ProgressBar::new(100));
@@ -83,6 +120,12 @@ impl Live {
             bar.set_position(progress.percent.clamp(0.0, 100.0) as u64);
         }
         bar.set_message(text);
+    }
+
+    /// The tasks whose end has not been shown; none when they are too many to be named.
+    pub(crate) fn unfinished(&self) -> Vec<TaskId> {
+        let all_have_lines = self.others.is_none();
+        self.bars.keys().filter(|_| all_have_lines).cloned().collect()
     }
 
     /// Takes the lines of unfinished tasks away. That of a single finished one stays: it says all there is to say;

@@ -174,7 +174,7 @@ b2c8hh0vwa  running                                      dev server  5m ago  1m 
     #[test]
     fn on_a_terminal_no_line_is_wider_than_the_screen() {
         use unicode_width::UnicodeWidthStr as _;
-        let screen = Screen { terminal: true, colour: false, width: Some(80) };
+        let screen = Screen { terminal: true, moves: true, colour: false, width: Some(80) };
         for line in tasks(&several(), sample::now(), &screen).lines() {
             assert!(line.width() <= 80, "{line}");
         }

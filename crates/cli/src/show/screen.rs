@@ -6,11 +6,16 @@
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
+use rustix::process::getpgrp;
+use rustix::termios::{tcgetpgrp, tcgetwinsize};
+
 /// One output stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Screen {
     /// A person looks at it.
     pub(crate) terminal: bool,
+    /// Lines may be drawn anew: a person watches, not only the terminal of a background job.
+    pub(crate) moves: bool,
     /// Colours and other attributes may be used.
     pub(crate) colour: bool,
     /// Characters per line to stay within; none where nothing may be cut (pipes, files).
@@ -53,8 +58,11 @@ impl Screen {
     /// A stream of this process.
     pub(crate) fn of(stream: &(impl AsFd + IsTerminal), wishes: &Wishes) -> Screen {
         let terminal = stream.is_terminal();
-        let size = if terminal { rustix::termios::tcgetwinsize(stream).ok() } else { None };
-        Screen::decide(terminal, size.map(|size| usize::from(size.ws_col)), wishes)
+        let size = if terminal { tcgetwinsize(stream).ok() } else { None };
+        let screen = Screen::decide(terminal, size.map(|size| usize::from(size.ws_col)), wishes);
+        // What is drawn from the background would land in the middle of what the person types.
+        let foreground = terminal && tcgetpgrp(stream).is_ok_and(|group| group == getpgrp());
+        Screen { moves: screen.moves && foreground, ..screen }
     }
 
     fn decide(terminal: bool, size: Option<usize>, wishes: &Wishes) -> Screen {
@@ -65,12 +73,13 @@ impl Screen {
         };
         let size = size.filter(|columns| *columns > 0);
         let width = terminal.then(|| wishes.columns.or(size).unwrap_or(USUAL_WIDTH));
-        Screen { terminal, colour, width }
+        Screen { terminal, moves: terminal && !wishes.dumb, colour, width }
     }
 
     /// A pipe or a file.
     #[cfg(test)]
-    pub(crate) const PLAIN: Screen = Screen { terminal: false, colour: false, width: None };
+    pub(crate) const PLAIN: Screen =
+        Screen { terminal: false, moves: false, colour: false, width: None };
 }
 
 #[cfg(test)]
@@ -83,7 +92,10 @@ mod tests {
         let pipe = Screen::decide(false, None, &none);
         assert_eq!(pipe, Screen::PLAIN);
         let terminal = Screen::decide(true, Some(100), &none);
-        assert_eq!(terminal, Screen { terminal: true, colour: true, width: Some(100) });
+        assert_eq!(
+            terminal,
+            Screen { terminal: true, moves: true, colour: true, width: Some(100) }
+        );
         assert_eq!(Screen::decide(true, Some(0), &none).width, Some(80));
 
         let no_color = Wishes { no_color: true, clicolor_force: true, ..none.clone() };

@@ -227,7 +227,7 @@ bcde  cargo build --release  1h 05m
 
     #[test]
     fn a_terminal_is_never_overflowed_where_a_column_can_give_way() {
-        let screen = Screen { terminal: true, colour: false, width: Some(22) };
+        let screen = Screen { terminal: true, moves: true, colour: false, width: Some(22) };
         let expected = "\
 ID    NAME        TIME
 abcd  漢字の…      12s
@@ -238,7 +238,7 @@ bcde  cargo b…  1h 05m
 
     #[test]
     fn the_part_of_an_id_that_suffices_stands_out() {
-        let screen = Screen { terminal: true, colour: true, width: Some(80) };
+        let screen = Screen { terminal: true, moves: true, colour: true, width: Some(80) };
         let text = render(&[Column::left("ID")], &[vec![Cell::id("abcd", 2)]], &screen);
         assert_eq!(text, "\x1b[2mID\x1b[0m\n\x1b[1m\x1b[35mab\x1b[0m\x1b[2mcd\x1b[0m\n");
     }
