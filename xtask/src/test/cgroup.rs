@@ -17,6 +17,25 @@ pub(super) struct Place {
     made: Vec<PathBuf>,
 }
 
+/// How the cgroups of a run begin; the pid of its xtask follows.
+const PREFIX: &str = "meanwhile-test-";
+
+/// Ends what runs left that were killed before they could tidy up: their xtask is no more.
+pub(super) fn sweep_dead_runs() {
+    let Ok(own) = own_cgroup() else { return };
+    for directory in children(&own) {
+        let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse().ok());
+        if pid.is_some_and(|pid: u32| !is_xtask(pid)) {
+            drop(Place { base: None, made: vec![directory] });
+        }
+    }
+}
+
+fn is_xtask(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "xtask")
+}
+
 /// Makes the place that `isolation` needs, or says why this machine cannot offer it.
 pub(super) fn place(isolation: Isolation) -> Result<Place, String> {
     let own = own_cgroup();
@@ -37,10 +56,7 @@ pub(super) fn place(isolation: Isolation) -> Result<Place, String> {
 fn nested(own: &Path, isolation: Isolation) -> Result<Place, String> {
     // Modes are prepared per user, so the name has a counter as well.
     let outer = (0..100)
-        .map(|n| {
-            let name = format!("meanwhile-test-{}-{}-{n}", std::process::id(), isolation.word());
-            own.join(name)
-        })
+        .map(|n| own.join(format!("{PREFIX}{}-{}-{n}", std::process::id(), isolation.word())))
         .find(|path| !path.exists())
         .ok_or_else(|| format!("no free cgroup name below {}", own.display()))?;
     let inner = outer.join("runs");

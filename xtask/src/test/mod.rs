@@ -63,6 +63,7 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
     let engine = suite::Engine::find(request.plain);
     println!("test engine: {engine}");
 
+    cgroup::sweep_dead_runs();
     let scratch = mode::Scratch::new()?;
     let mut account = report::Account::default();
     for mode in mode::all(&scratch) {
