@@ -27,6 +27,9 @@ use crate::engine::{Ending, Engine, Parts, Starter, StarterInputs};
 use crate::letters::{Bell, Postbox};
 use crate::settings::{self, Isolation, Settings};
 
+/// Files of a store and of logs may grow to this at least, 128 MiB: a log's default cap, twice.
+const SHORTEST_FILES: u64 = 128 << 20;
+
 /// What a daemon is started with.
 #[derive(Debug)]
 pub struct RunOptions {
@@ -81,6 +84,7 @@ fn serve(
     if on_demand {
         meanwhile_host::settle::settle();
     }
+    refuse_short_files()?;
     // First of all: later the file may have been replaced by an upgrade.
     let executable = Executable::own().map_err(|e| cannot("open our own executable", &e))?;
     let home = Home::open_or_create(paths.clone())
@@ -162,16 +166,19 @@ fn serve(
     {
         tracing::warn!(%error, "the write-ahead log stays");
     }
-    match &ending {
-        Ending::Stopped => drop(lock),
-        // The queue is to go on once the reason is gone: supervisors bring the next daemon, ever less often.
-        Ending::Store(_) | Ending::System(..) => lock.leave_as_if_killed(),
-    }
-    match ending {
-        Ending::Stopped => Ok(Ran::Stopped),
-        Ending::Store(error) => Err(store_error(&error)),
-        Ending::System(what, error) => Err(cannot(what, &error)),
-    }
+    let_go(lock, ending)
+}
+
+/// The lock's end says whether the daemon is to be missed.
+fn let_go(lock: DaemonLock, ending: Ending) -> Result<Ran, ApiError> {
+    let error = match ending {
+        Ending::Stopped => return Ok(Ran::Stopped),
+        Ending::Store(error) => store_error(&error),
+        Ending::System(what, error) => cannot(what, &error),
+    };
+    // The queue is to go on once the reason is gone: supervisors bring the next daemon, ever less often.
+    lock.leave_as_if_killed();
+    Err(error)
 }
 
 /// Standard error of a daemon is /dev/null: what goes wrong for good is written to the log.
@@ -195,6 +202,18 @@ pub fn identity(machine: &Machine) -> Identity {
         machine: machine.id.clone(),
         pid_namespace: machine.pid_namespace,
         boot: machine.boot.clone(),
+    }
+}
+
+/// The kernel would end us in the middle of a write, without a word.
+fn refuse_short_files() -> Result<(), ApiError> {
+    match meanwhile_host::settle::file_size_limit() {
+        Some(limit) if limit < SHORTEST_FILES => Err(ApiError::new(
+            ErrorCode::Store,
+            format!("keep a store in files of at most {limit} bytes (ulimit -f)"),
+        )
+        .hint("start the daemon where files may grow: meanwhile daemon start")),
+        Some(_) | None => Ok(()),
     }
 }
 

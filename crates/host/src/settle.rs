@@ -24,7 +24,11 @@ const IN_THE_WAY: &[Resource] = &[
 pub fn settle() {
     for resource in IN_THE_WAY {
         let Rlimit { current, maximum } = getrlimit(*resource);
-        if current != maximum {
+        // Who may raise the hard limit, too, does: the next tasks are others'. (There is no unlimited number of open
+        // files: the kernel's own bound holds.)
+        let nothing = Rlimit { current: None, maximum: None };
+        let raised = *resource != Resource::Nofile && setrlimit(*resource, nothing).is_ok();
+        if !raised && current != maximum {
             let _ = setrlimit(*resource, Rlimit { current: maximum, maximum });
         }
     }
@@ -38,6 +42,12 @@ pub fn settle() {
     // The kernel takes those of them that there are and that our cpuset allows.
     let _ = sched_setaffinity(None, &all);
     let _ = rustix::thread::set_name(c"meanwhile");
+}
+
+/// The most bytes that a file of ours may have, where that is limited.
+#[must_use]
+pub fn file_size_limit() -> Option<u64> {
+    getrlimit(Resource::Fsize).current
 }
 
 #[cfg(test)]
