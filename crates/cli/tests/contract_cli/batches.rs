@@ -222,6 +222,22 @@ fn an_ambiguous_name_in_after_is_refused() {
 }
 
 #[test]
+fn options_beside_the_batch_are_the_defaults_of_its_entries() {
+    let home = TestHome::new();
+    let entries = format!(
+        "{}\n{}\n",
+        json!({ "shell": "echo $A" }),
+        json!({ "shell": "true", "lane": "own" })
+    );
+    let line = ["run", "--lane", "shared", "--label", "k=v", "--env", "A=b", "--from", "-"];
+    let ids = ids(&home.invoke(line).stdin(entries).run());
+    let tasks = [home.wait(&ids[0]), home.wait(&ids[1])];
+    assert_eq!((&tasks[0]["lane"], &tasks[1]["lane"]), (&json!("shared"), &json!("own")));
+    assert!(tasks.iter().all(|task| task["labels"] == json!({ "k": "v" })), "{tasks:?}");
+    assert_eq!(home.output(&ids[0]), "b");
+}
+
+#[test]
 fn a_large_batch_is_one_transaction_and_quick() {
     let home = TestHome::builder().config("lanes.held.limit = 1").build();
     let gate = home.gate("gate");

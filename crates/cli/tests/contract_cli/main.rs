@@ -10,6 +10,7 @@ mod cannot_start;
 mod change;
 mod daemons;
 mod display;
+mod edges;
 mod environment;
 mod exits;
 mod held;

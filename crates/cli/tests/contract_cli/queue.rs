@@ -169,6 +169,39 @@ fn launches_deeper_than_three_levels_are_refused_naming_the_setting() {
 }
 
 #[test]
+fn an_agent_may_not_have_more_live_tasks_than_the_limit_and_is_told_which() {
+    let home = TestHome::builder().config("limits.descendants = 2").build();
+    let agent = |words: &[&str]| home.invoke(words).env("CLAUDE_CODE_SESSION_ID", "abc").run();
+    for _ in 0..2 {
+        agent(&["run", "--delay", "1h", "--", "true"]).ok();
+    }
+    let ran = agent(&["run", "--", "true"]);
+    check_refusal(&ran, 4, "limit is 2");
+    assert!(ran.complaint().contains("limits.descendants"), "{}", ran.complaint());
+    let batch = home.invoke(["run", "--from", "-"]).env("CLAUDE_CODE_SESSION_ID", "abc");
+    check_refusal(&batch.stdin("{\"shell\":\"true\"}\n").run(), 4, "limits.descendants");
+    agent(&["cancel", "--all"]).ok();
+    agent(&["run", "--", "true"]).ok();
+}
+
+#[test]
+fn a_detached_child_outlives_the_cancel_of_its_parent() {
+    let home = TestHome::new();
+    let mut bell = home.bell("bell");
+    let mut gate = home.gate("gate");
+    let child = format!("CHILD={}; {}", bell.shell("up"), gate.shell());
+    let script = format!(
+        "'{}' run --detach --name child --shell \"$CHILD\"; exec sleep 1000",
+        home.binary().display()
+    );
+    let parent = home.launch_shell_with(["--env", &child], &script);
+    bell.wait(meanwhile_testkit::DEADLINE);
+    home.cli(["cancel", &parent]).ok();
+    gate.open();
+    assert_eq!(home.wait("child")["state"], "completed");
+}
+
+#[test]
 fn children_know_their_parent_and_belong_to_its_session() {
     let home = TestHome::new();
     let script = format!("'{}' run --name child -- true", home.binary().display());
