@@ -105,7 +105,9 @@ impl Engine {
             return Ok(Some(same.reply.clone()));
         }
         let saved = self.store.reply(request).map_err(Ending::Store)?;
-        Ok(saved.and_then(|bytes| Reply::from_saved(&bytes)).map(Ok))
+        // Done once is done, even if it was answered in words of another release.
+        let unread = || ApiError::new(ErrorCode::BadRequest, "request was done by another release");
+        Ok(saved.map(|bytes| Reply::from_saved(&bytes).ok_or_else(unread)))
     }
 
     /// A daemon that ends takes no new work: the client asks the next one.
