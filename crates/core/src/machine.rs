@@ -23,6 +23,7 @@ mod promote;
 mod report;
 mod retry;
 mod row;
+mod standing;
 mod stop;
 mod submit;
 #[cfg(test)]
@@ -50,6 +51,8 @@ use names::Names;
 use retry::Again;
 use row::Row;
 use wait::Waiting;
+
+pub use standing::Standing;
 
 /// What one turn of the loop yields: facts to commit in one transaction, then things to do.
 #[must_use]

@@ -9,6 +9,7 @@ use meanwhile_api::{ApiError, ErrorCode};
 use meanwhile_core::input::{NewTask, Wait, WaitTarget};
 use meanwhile_core::{Actor, Fact, Input, Now, Refusal, RequestId, State, TaskId, Turn, WaitId};
 
+use super::fleet::Job;
 use super::refusals::{error, store_error};
 use super::{BlockedClient, Ending, Engine, PendingReply, Stopping, entropy};
 use crate::letters::{Ask, Change, Letter, PreparedTask, Reply, WaitFor};
@@ -211,7 +212,7 @@ impl Engine {
                 .after
                 .iter()
                 .map(|d| d.task)
-                .filter(|id| !batch.contains(id) && self.core.task(*id).is_none())
+                .filter(|id| !batch.contains(id) && self.core.standing(*id).is_none())
                 .collect();
             let stored = self.store.states(&gone).map_err(|e| store_error(&e))?;
             let states = gone.into_iter().zip(stored);
@@ -269,7 +270,7 @@ impl Engine {
         if !change.before.is_terminal() {
             return Err(error(&Refusal::NotEnded { task, state: change.before }));
         }
-        let row = match self.core.task(task) {
+        let row = match self.core.standing(task) {
             Some(_) => None,
             None => self.store.reopened(task).map_err(|e| store_error(&e))?.map(Box::new),
         };
@@ -291,7 +292,7 @@ impl Engine {
 
     /// The state of a kept task, by the core while it is unfinished and by the store after.
     fn state_of(&mut self, task: TaskId) -> Result<Option<State>, ApiError> {
-        if let Some(view) = self.core.task(task) {
+        if let Some(view) = self.core.standing(task) {
             return Ok(Some(view.state));
         }
         let states = self.store.states(&[task]).map_err(|e| store_error(&e))?;
@@ -306,7 +307,21 @@ impl Engine {
             .filter(|e| matches!(e.fact, Fact::Ended { .. }))
             .map(|e| Change { task: e.task, before: State::Queued, acted: true })
             .collect();
+        self.settle_unowned(now);
         Ok(Reply::Changed(changes))
+    }
+
+    /// Looks after active attempts that nothing here is about: there should be none.
+    fn settle_unowned(&mut self, now: Now) {
+        for task in self.core.unfinished_ids() {
+            let Some((attempt, token)) = self.attempt_of(task) else { continue };
+            let owned = self.fleet.holder(token).is_some()
+                || self.remains.contains_key(&token)
+                || self.is_postponed(token);
+            if !owned {
+                self.look_again(now, Job { task, attempt, token });
+            }
+        }
     }
 
     /// Deletes the ended ones among these.
@@ -316,7 +331,7 @@ impl Engine {
             .into_iter()
             .zip(states)
             .filter_map(|(id, state)| Some((id, state.filter(|s| s.is_terminal())?)))
-            .filter(|(id, _)| self.core.task(*id).is_none())
+            .filter(|(id, _)| self.core.standing(*id).is_none())
             .collect();
         let ids = ended.iter().map(|(id, _)| *id).collect();
         self.core.apply(now, entropy(), Input::Forget(ids), turn).map_err(|r| error(&r))?;
@@ -337,7 +352,7 @@ impl Engine {
         let prepared = targets
             .into_iter()
             .map(|task| {
-                let ended = match (self.core.task(task), just_ended.get(&task)) {
+                let ended = match (self.core.standing(task), just_ended.get(&task)) {
                     (Some(_), _) => None,
                     (None, Some(state)) => Some(*state),
                     (None, None) => Some(

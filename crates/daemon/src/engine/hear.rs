@@ -128,7 +128,7 @@ impl Engine {
         if record.tree == TreeState::Kept {
             self.starter.stays(job.token);
         }
-        let over = self.core.task(job.task).is_some_and(|view| view.state.is_terminal());
+        let over = self.core.standing(job.task).is_some_and(|view| view.state.is_terminal());
         let report = if over { Report::Emptied } else { self.report_of(job, record) };
         self.report(now, job, report, turn);
     }
@@ -203,7 +203,7 @@ impl Engine {
 
     /// Whether the store knows that the attempt ran, whatever its file says.
     fn has_started(&self, job: Job) -> bool {
-        let view = self.core.task(job.task).filter(|view| view.token == Some(job.token));
+        let view = self.core.standing(job.task).filter(|view| view.token == Some(job.token));
         view.is_some_and(|view| view.state != State::Starting)
     }
 
@@ -226,7 +226,7 @@ impl Engine {
     /// task: a fresh one is tried before the core hears of it, unless the task is to be stopped: the
     /// supervisor that did not take it was the one that was told.
     fn never_ran(&mut self, now: Now, job: Job, turn: &mut Turn) {
-        let stopping = self.core.task(job.task).is_some_and(|view| view.stopping);
+        let stopping = self.core.standing(job.task).is_some_and(|view| view.stopping);
         if self.starter.was_reused(job.token) && !stopping {
             self.start_fresh(job);
         } else {

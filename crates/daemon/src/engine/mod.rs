@@ -353,7 +353,7 @@ impl Engine {
 
     /// The attempt an unfinished task is at, by the core.
     fn attempt_of(&self, task: TaskId) -> Option<(u32, AttemptToken)> {
-        let view = self.core.task(task)?;
+        let view = self.core.standing(task)?;
         Some((view.attempt, view.token?))
     }
 }

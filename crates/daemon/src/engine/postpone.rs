@@ -97,7 +97,7 @@ impl Engine {
         let due: Vec<_> =
             self.postponed.iter().filter(|p| p.trying).map(|p| (p.job, p.timeout)).collect();
         for (job, timeout) in due {
-            let view = self.core.task(job.task).filter(|v| v.token == Some(job.token));
+            let view = self.core.standing(job.task).filter(|v| v.token == Some(job.token));
             match view {
                 // It was to be stopped meanwhile; nothing of it was ever executed.
                 Some(view) if view.stopping => self.report(now, job, Report::NeverRan, turn),
@@ -112,6 +112,11 @@ impl Engine {
     pub(super) fn hasten_postponed(&mut self, token: AttemptToken) -> bool {
         let postponed = self.postponed.iter_mut().find(|p| p.job.token == token);
         postponed.map(|p| p.again_at = Boot(0)).is_some()
+    }
+
+    /// Whether its start is to be tried again.
+    pub(super) fn is_postponed(&self, token: AttemptToken) -> bool {
+        self.postponed.iter().any(|p| p.job.token == token)
     }
 
     /// It has another running time now.

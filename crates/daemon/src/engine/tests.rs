@@ -432,3 +432,15 @@ fn many_supervisors_lost_at_once_are_looked_after_in_turn() {
     }
     assert_eq!(bench.engine().remains_at_once, 0);
 }
+
+#[test]
+fn prune_settles_an_attempt_that_nobody_has() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.running(1);
+    bench.start();
+    bench.engine().unreached.clear();
+    bench.turn();
+    drop(bench.ask(Ask::Prune));
+    bench.until(|b| b.state(task).is_terminal());
+    assert_eq!(bench.cause(task), Cause::Lost);
+}

@@ -135,6 +135,8 @@ fn an_unkillable_task_keeps_its_seat_until_it_is_empty() {
     assert_eq!((w.state(t), w.cause(t)), (Failed, Cause::Unkillable));
     assert_eq!(w.state(next), Queued);
     assert!(matches!(w.retry(t), Err(crate::Refusal::NotEnded { .. })));
+    let standing = w.core.standing(t).expect("it is still here");
+    assert_eq!((standing.state, standing.token, standing.stopping), (Failed, Some(token), false));
     w.restart(true);
     assert_eq!(w.state(next), Queued, "also across a restart");
     w.report(t, Report::Emptied);
