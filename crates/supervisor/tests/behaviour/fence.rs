@@ -70,7 +70,7 @@ fn a_start_that_nobody_reads_frees_the_lock_and_leaves_no_mark() {
 fn a_start_that_arrived_whole_runs_though_its_daemon_is_gone() {
     let mut rig = Rig::with(|init| init.exe = b"/bin/true".to_vec());
     let marker = rig.path("ran");
-    let spec = rig.spec("touch ran; sleep 60");
+    let spec = rig.spec("touch ran; exec sleep 60");
     let (owner, dir) = rig.claim(&spec);
     rig.daemon.queue_start(&spec, owner, dir).unwrap();
     rig.daemon.flush().unwrap();
