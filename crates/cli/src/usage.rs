@@ -87,7 +87,7 @@ fn reshape(error: &clap::Error, arguments: &[OsString]) -> ApiError {
             let word = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
             return unknown_command(&word, verb, arguments);
         }
-        ErrorKind::UnknownArgument => return unknown_option(error, &invalid, verb),
+        ErrorKind::UnknownArgument => return unknown_option(error, &invalid, verb, arguments),
         _ => {}
     }
     let message = match error.kind() {
@@ -123,7 +123,7 @@ fn reshape(error: &clap::Error, arguments: &[OsString]) -> ApiError {
         ErrorKind::InvalidUtf8 => "an argument that must be text is not valid UTF-8".to_owned(),
         _ => error.to_string().lines().next().unwrap_or_default().to_owned(),
     };
-    with_example(ApiError::new(ErrorCode::Usage, message), verb)
+    with_example(ApiError::new(ErrorCode::Usage, message), verb, arguments)
 }
 
 fn unknown_command(word: &str, verb: Option<&'static Verb>, arguments: &[OsString]) -> ApiError {
@@ -131,7 +131,7 @@ fn unknown_command(word: &str, verb: Option<&'static Verb>, arguments: &[OsStrin
         let choice = verb.subcommands();
         let message = format!("`meanwhile {}` has no subcommand `{word}`", verb.name);
         let error = ApiError::new(ErrorCode::Usage, format!("{message} (one of: {choice})"));
-        return with_example(error, Some(verb));
+        return with_example(error, Some(verb), arguments);
     }
     let error = ApiError::new(ErrorCode::Usage, format!("unknown command `{word}`"));
     match nearest_command(word) {
@@ -152,23 +152,38 @@ fn rest(word: &str, arguments: &[OsString]) -> String {
     if words.is_empty() { "PROGRAM ARGUMENTS".to_owned() } else { words.join(" ") }
 }
 
-fn unknown_option(error: &clap::Error, option: &str, verb: Option<&'static Verb>) -> ApiError {
+fn unknown_option(
+    error: &clap::Error,
+    option: &str,
+    verb: Option<&'static Verb>,
+    arguments: &[OsString],
+) -> ApiError {
     let what = if option.starts_with('-') { "unknown option" } else { "unexpected argument" };
     let place = verb.map(|verb| format!(" of `meanwhile {}`", verb.name)).unwrap_or_default();
     let mut reshaped = ApiError::new(ErrorCode::Usage, format!("{what} `{option}`{place}"));
     if let Some(near) = text(error, ContextKind::SuggestedArg) {
         reshaped = reshaped.hint(format!("did you mean `{near}`?"));
     }
-    with_example(reshaped, verb)
+    with_example(reshaped, verb, arguments)
 }
 
-fn with_example(error: ApiError, verb: Option<&'static Verb>) -> ApiError {
+fn with_example(error: ApiError, verb: Option<&'static Verb>, arguments: &[OsString]) -> ApiError {
     match verb {
         Some(verb) => error
-            .hint(format!("for example: {}", verb.examples[0]))
+            .hint(format!("for example: {}", nearest_example(verb, arguments)))
             .hint(format!("all options: meanwhile {} --help", verb.name)),
         None => error.hint("all commands: meanwhile --help"),
     }
+}
+
+/// The example that shares most words with what was typed.
+fn nearest_example(verb: &'static Verb, arguments: &[OsString]) -> &'static str {
+    let shared = |example: &&&str| {
+        let words = example.split(' ').skip(1);
+        words.zip(arguments.iter().skip(1)).take_while(|(one, other)| *other == one).count()
+    };
+    // Of several equal ones `max_by_key` takes the last; the first is the usual one.
+    verb.examples.iter().rev().max_by_key(shared).expect("every command has an example")
 }
 
 /// The command that the arguments name: the first word that is neither a global option nor its value.

@@ -38,7 +38,7 @@ pub(crate) struct Front {}
 #[derive(Serialize)]
 struct Overview {
     summary: SummaryReply,
-    /// Unfinished tasks, the newest first.
+    /// Unfinished tasks: those that have started, then queued ones, each the newest first.
     active: Vec<Task>,
 }
 
@@ -54,10 +54,16 @@ pub(crate) fn show(context: &Context) -> Answer {
     let query = ListQuery { session: context.globals.session.clone(), ..ListQuery::default() };
     let (summary, tasks) = context.block_on(async {
         let summary = client.summary(&query).await?;
-        let active: Vec<State> =
-            State::ALL.into_iter().filter(|state| !state.is_terminal()).collect();
-        let active = ListQuery { state: active, limit: Some(ACTIVE_MAX), ..query.clone() };
-        let mut tasks = client.list(&active).await?.tasks;
+        // However many wait, what runs is seen.
+        let busy = vec![State::InputRequired, State::Running, State::Starting];
+        let mut tasks = Vec::new();
+        for state in [busy, vec![State::Queued]] {
+            let room = ACTIVE_MAX.saturating_sub(u32::try_from(tasks.len()).unwrap_or(u32::MAX));
+            if room > 0 {
+                let some = ListQuery { state, limit: Some(room), ..query.clone() };
+                tasks.extend(client.list(&some).await?.tasks);
+            }
+        }
         if tasks.is_empty() && !context.globals.json {
             tasks = client.list(&ListQuery { limit: Some(RECENT_MAX), ..query }).await?.tasks;
         }

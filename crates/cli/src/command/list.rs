@@ -122,7 +122,7 @@ impl Action for List {
             let more = reply.total.saturating_sub(reply.tasks.len() as u64);
             if more > 0 {
                 let (more, all) = (when::count(more), reply.total);
-                context.note(&format!("{more} more; to see them: meanwhile list --limit {all}"));
+                context.note(&format!("{more} more; to see all: meanwhile list --limit {all}"));
             }
             Ok::<u8, Failure>(0)
         })

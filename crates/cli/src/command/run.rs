@@ -31,9 +31,6 @@ use crate::show::{sanitise, words};
 /// or 126 when it cannot be started, 125 for a failure of meanwhile itself.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    #[command(flatten)]
-    task: TaskOptions,
-
     /// Run this line with /bin/sh instead of a program
     #[arg(long, value_name = "LINE", conflicts_with = "command")]
     shell: Option<OsString>,
@@ -55,6 +52,9 @@ pub(crate) struct Run {
     /// Print its output until the end
     #[arg(long, conflicts_with = "wait")]
     follow: bool,
+
+    #[command(flatten)]
+    task: TaskOptions,
 
     /// The program and its arguments
     #[arg(value_name = "COMMAND", trailing_var_arg = true, value_hint = ValueHint::CommandWithArguments)]

@@ -78,12 +78,21 @@ impl Action for Wait {
                     report(context, &reply.tasks)?;
                 }
             }
+            if until == Until::Ready && !context.globals.json {
+                for task in reply.tasks.iter().filter(|task| never_ready(task)) {
+                    context.note(&format!("{} ended before it was ready", task.id));
+                }
+            }
             if reply.verdict == Verdict::TimedOut {
                 context.note("the time is over; the tasks run on");
             }
             Ok(reply.exit().code())
         })
     }
+}
+
+fn never_ready(task: &Task) -> bool {
+    task.state.is_terminal() && task.ready.is_none()
 }
 
 /// Which tasks: those named, else those of the session named, else the caller's.
