@@ -132,7 +132,7 @@ fn a_stop_for_another_token_is_ignored() {
 #[test]
 fn the_timeout_holds_without_a_daemon_and_may_be_extended() {
     let mut rig = Rig::with(|init| init.exe = b"/bin/true".to_vec());
-    let mut spec = rig.spec("sleep 60");
+    let mut spec = rig.spec("exec sleep 60");
     spec.timeout_ms = Some(100);
     rig.run(&spec);
     rig.die();
@@ -221,7 +221,7 @@ fn a_quick_leftover_is_no_leak() {
 #[test]
 fn a_task_dies_with_its_supervisor() {
     let mut rig = Rig::new();
-    let spec = rig.spec("sleep 60");
+    let spec = rig.spec("exec sleep 60");
     let pid = rig.run(&spec);
     let main = Identity { pid, start_time: start_time(pid).unwrap() };
     rig.supervisor.kill().unwrap();
@@ -290,7 +290,7 @@ fn a_task_that_still_waits_for_its_fifo_can_be_stopped_politely() {
 #[test]
 fn a_stream_held_open_from_outside_does_not_hold_the_end_up() {
     let mut rig = Rig::new();
-    let spec = rig.spec("sleep 60");
+    let spec = rig.spec("exec sleep 60");
     let pid = rig.run(&spec);
     let path = format!("/proc/{pid}/fd/1");
     let held = std::fs::File::options().write(true).open(path).unwrap();

@@ -15,7 +15,7 @@ fn lock(rig: &Rig, attempt: u32) -> Lock {
 #[test]
 fn the_lock_is_held_from_the_start_until_the_end_is_recorded() {
     let mut rig = Rig::new();
-    let spec = rig.spec("sleep 60");
+    let spec = rig.spec("exec sleep 60");
     rig.start(&spec);
     assert_eq!(lock(&rig, 1), Lock::Held, "in flight");
     rig.hear_until(|message| matches!(message, FromSupervisor::Started { .. }).then_some(()));
@@ -99,7 +99,7 @@ fn an_attempt_that_has_started_is_never_started_again() {
 #[test]
 fn there_are_never_two_tasks_in_one_supervisor() {
     let mut rig = Rig::new();
-    let first = rig.spec("sleep 60");
+    let first = rig.spec("exec sleep 60");
     rig.run(&first);
     let second = rig.spec("true");
     rig.start(&second);
@@ -213,7 +213,7 @@ fn a_supervisor_whose_home_is_gone_leaves_after_its_task() {
 #[test]
 fn silent_connections_do_not_keep_a_daemon_out() {
     let mut rig = Rig::with(|init| init.exe = b"/bin/true".to_vec());
-    let spec = rig.spec("sleep 60");
+    let spec = rig.spec("exec sleep 60");
     rig.run(&spec);
     rig.die();
     let silent: Vec<_> = (0..40).map(|_| rig.connect()).collect();

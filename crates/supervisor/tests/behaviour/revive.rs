@@ -141,7 +141,7 @@ fn a_daemon_that_stops_on_purpose_is_not_started_again() {
 #[test]
 fn a_client_inside_a_task_gets_a_daemon_that_survives_the_tasks_cancel() {
     let mut rig = Rig::new();
-    let spec = rig.spec("sleep 60");
+    let spec = rig.spec("exec sleep 60");
     rig.run(&spec);
     let mut client = rig.connect();
     client.tell(&ToSupervisor::StartDaemon);
