@@ -262,7 +262,7 @@ impl Events {
 
     /// Reads on until the end of a task.
     #[track_caller]
-    fn to_the_end_of(&mut self, id: &str) -> Vec<u64> {
+    fn read_to_end_of(&mut self, id: &str) -> Vec<u64> {
         let mut numbers = Vec::new();
         loop {
             let (number, kind, data) = self.next();
@@ -280,21 +280,21 @@ fn a_stream_of_events_resumes_where_it_was_left_and_misses_nothing() {
     let first = home.launch(["true"]);
     home.wait(&first);
     let mut stream = Events::open(&home, "/v1/events?since=0", &[]);
-    let seen = stream.to_the_end_of(&first);
+    let seen = stream.read_to_end_of(&first);
     drop(stream);
     let second = home.launch(["true"]);
     home.wait(&second);
     // What happened meanwhile comes first, then what happens now.
     let last = seen.last().expect("there were events").to_string();
     let mut resumed = Events::open(&home, "/v1/events?since=0", &[("Last-Event-ID", &last)]);
-    let missed = resumed.to_the_end_of(&second);
+    let missed = resumed.read_to_end_of(&second);
     assert!(missed[0] > *seen.last().expect("there were events"), "{seen:?} {missed:?}");
     let third = home.launch(["true"]);
-    let live = resumed.to_the_end_of(&third);
+    let live = resumed.read_to_end_of(&third);
     let all = [seen, missed, live].concat();
     assert!(all.is_sorted_by(|a, b| a < b), "{all:?}");
     let mut whole = Events::open(&home, "/v1/events?since=0", &[]);
-    assert_eq!(whole.to_the_end_of(&third), all, "the same as in one piece");
+    assert_eq!(whole.read_to_end_of(&third), all, "the same as in one piece");
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn a_stream_goes_on_by_its_number_after_the_daemon_was_killed() {
     gate.open();
     home.wait(&id);
     let mut resumed = Events::open(&home, &format!("/v1/events?since={number}"), &[]);
-    let rest = resumed.to_the_end_of(&id);
+    let rest = resumed.read_to_end_of(&id);
     assert!(rest.iter().all(|later| *later > number), "{rest:?}");
 }
 
