@@ -367,7 +367,7 @@ impl Client {
             Duration::ZERO => String::new(),
             after => format!(" within {} s", after.as_secs_f64()),
         };
-        let message = format!("reach a daemon at {socket}{tried}: {why}");
+        let message = format!("no daemon at {socket}{tried}: {why}");
         ApiError::new(ErrorCode::Unreachable, message)
             .hint("see why it does not start: meanwhile daemon run")
             .hint("check the installation: meanwhile doctor")
@@ -376,10 +376,10 @@ impl Client {
     fn unresponsive(&self, pid: Option<i32>) -> ApiError {
         let seconds = self.shared.options.patience.answer.as_secs_f64();
         let Some(pid) = pid else {
-            let message = format!("get an answer from the daemon within {seconds} s");
+            let message = format!("no answer from the daemon within {seconds} s");
             return ApiError::new(ErrorCode::Unresponsive, message).hint("meanwhile doctor");
         };
-        let message = format!("get an answer from the daemon (pid {pid}) within {seconds} s");
+        let message = format!("no answer from the daemon (pid {pid}) within {seconds} s");
         ApiError::new(ErrorCode::Unresponsive, message)
             .hint(format!("it is left alone; see what it does: ps -o pid,stat,wchan:20,args {pid}"))
             .hint(format!("tasks survive it: kill -KILL {pid}, then try again"))
