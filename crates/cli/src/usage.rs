@@ -97,7 +97,7 @@ fn reshape(error: &clap::Error, arguments: &[OsString]) -> ApiError {
             format!("`{value}` is no value of `{invalid}` (one of: {choice})")
         }
         ErrorKind::ValueValidation => {
-            let why = error.source().map(ToString::to_string);
+            let why = error.source().map(|why| plain_range(&why.to_string()));
             let why = why.unwrap_or_else(|| format!("`{value}` cannot be used"));
             format!("bad value of `{invalid}`: {why}")
         }
@@ -124,6 +124,19 @@ fn reshape(error: &clap::Error, arguments: &[OsString]) -> ApiError {
         _ => error.to_string().lines().next().unwrap_or_default().to_owned(),
     };
     with_example(ApiError::new(ErrorCode::Usage, message), verb, arguments)
+}
+
+/// clap's words about a number outside of a range, without its notation: `0 is not in 1..=9`.
+fn plain_range(why: &str) -> String {
+    let parts = why.split_once(" is not in ");
+    let parts = parts.and_then(|(value, range)| Some((value, range.split_once("..=")?)));
+    match parts {
+        Some((value, (least, most))) if most == u32::MAX.to_string() => {
+            format!("`{value}` is not {least} or more")
+        }
+        Some((value, (least, most))) => format!("`{value}` is not {least} to {most}"),
+        None => why.to_owned(),
+    }
 }
 
 fn unknown_command(word: &str, verb: Option<&'static Verb>, arguments: &[OsString]) -> ApiError {
@@ -314,6 +327,13 @@ mod tests {
     }
 
     #[test]
+    fn ranges_are_told_in_words() {
+        check(&["list", "-n", "0"], "`0` is not 1 or more");
+        check(&["run", "--nice", "20", "--", "x"], "`20` is not -20 to 19");
+        check(&["run", "--ready-port", "0", "--", "x"], "`0` is not 1 to 65535");
+    }
+
+    #[test]
     fn only_the_first_word_names_the_command() {
         check(&["add", "ls"], "unknown command `add`");
         check(&["--session", "list", "frob", "run"], "unknown command `frob`");
@@ -397,7 +417,7 @@ mod tests {
             (&["list", "--state", "done"], "`done` is no state"),
             (&["list", "--limit", "0"], "bad value of `--limit"),
             (&["list", "--since", "yesterday"], "neither a duration"),
-            (&["list", "--label", "a b"], "is not a label"),
+            (&["list", "--label", "a b"], "`a b` is no key of a label"),
             (&["status", ""], "is no id"),
             (&["output"], "<ID> is missing"),
             (&["output", "abcd", "--grep", "("], "not a regular expression"),

@@ -103,7 +103,8 @@ pub(crate) fn label(text: &str) -> Result<(String, String), String> {
 /// `KEY=VALUE` or `KEY` of a filter.
 pub(crate) fn label_filter(text: &str) -> Result<String, String> {
     if !text.contains('=') {
-        label(&format!("{text}="))?;
+        let wrong = |_| format!("`{text}` is no key of a label (examples: kind, kind=nightly)");
+        label(&format!("{text}=")).map_err(wrong)?;
         return Ok(text.to_owned());
     }
     label(text)?;

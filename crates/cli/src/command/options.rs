@@ -73,7 +73,7 @@ pub(crate) struct TaskOptions {
     kill_after: Option<Span>,
 
     /// Try again so many times after a failure
-    #[arg(long, help_heading = HEADING_TIME_AND_RETRIES, value_name = "N", default_value_t = 0)]
+    #[arg(long, help_heading = HEADING_TIME_AND_RETRIES, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     retries: u32,
 
     /// Wait this long before the first retry; doubles [default: 1s]

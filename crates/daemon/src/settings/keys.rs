@@ -451,7 +451,11 @@ fn distance(a: &str, b: &str) -> usize {
 
 impl SettingsError {
     pub(super) fn syntax(error: &toml_edit::TomlError) -> Self {
-        Self::Syntax(error.to_string().trim_end().replace('\n', "; "))
+        // The parser draws the line with an arrow below it, for which an error has no room.
+        let text = error.to_string();
+        let place = text.lines().next().unwrap_or_default();
+        let place = place.strip_prefix("TOML parse error at ").unwrap_or(place);
+        Self::Syntax(format!("{place}: {}", error.message().replace('\n', ", ")))
     }
 
     /// What to type next.
