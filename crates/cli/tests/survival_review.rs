@@ -43,10 +43,11 @@ fn a_queue_that_meets_a_full_disk_waits_for_space_and_then_runs() {
     for name in ["filler", "filler2"] {
         fs::remove_file(home.path(name)).expect("the test's own file can be removed");
     }
-    for (n, id) in queued.iter().enumerate() {
+    for id in &queued {
         let task = home.wait(id);
+        // What the first of them prints may still meet the full disk; that is counted, and fails nothing.
         assert_eq!(task["state"], "completed", "{task:#}");
-        assert_eq!(home.output(id), n.to_string());
+        assert_eq!(task["log"]["bytes"], 2, "{task:#}");
     }
     home.finish();
 }
