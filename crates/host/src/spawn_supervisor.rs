@@ -15,6 +15,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
+use meanwhile_supervisor::process::is_alive;
 use meanwhile_supervisor::supervise_args;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -136,6 +137,28 @@ pub fn socket_name(supervisor: Identity) -> String {
     format!("{}-{:x}.sock", supervisor.pid, supervisor.start_time)
 }
 
+/// Removes the sockets of supervisors that are gone: one that is killed leaves its own behind.
+///
+/// # Errors
+/// When the directory cannot be read or written.
+pub fn remove_dead_sockets(run: &Dir) -> io::Result<()> {
+    for name in run.names()? {
+        let Some(name) = name.to_str() else { continue };
+        let dead = owner_of(name).is_some_and(|supervisor| !is_alive(supervisor));
+        if dead && run.is_socket(name)? == Some(true) {
+            run.remove_file(name)?;
+        }
+    }
+    Ok(())
+}
+
+/// The supervisor that a socket is named after.
+fn owner_of(name: &str) -> Option<Identity> {
+    let (pid, start_time) = name.strip_suffix(".sock")?.split_once('-')?;
+    let start_time = u64::from_str_radix(start_time, 16).ok()?;
+    Some(Identity { pid: pid.parse().ok()?, start_time })
+}
+
 /// Reaps a child by its pidfd, if it has ended.
 ///
 /// # Errors
@@ -168,6 +191,23 @@ mod tests {
         let name = |pid, start_time| socket_name(Identity { pid, start_time });
         assert_eq!(name(42, 0xabc), "42-abc.sock");
         assert_ne!(name(42, 1), name(42, 2));
+    }
+
+    #[test]
+    fn only_sockets_of_supervisors_that_are_gone_are_removed() {
+        let base = tempfile::tempdir().unwrap();
+        let run = Dir::open(base.path(), &[]).unwrap();
+        let own = proc::own_identity().unwrap();
+        let alive = socket_name(own);
+        let dead = socket_name(Identity { start_time: own.start_time + 1, ..own });
+        for name in [&alive, &dead, "other.sock"] {
+            drop(run.bind_socket(name).unwrap());
+        }
+        let no_socket = socket_name(Identity { start_time: own.start_time + 2, ..own });
+        drop(run.create_new_file(&no_socket).unwrap());
+        remove_dead_sockets(&run).unwrap();
+        let there = |name: &str| base.path().join(name).exists();
+        assert!(there(&alive) && there("other.sock") && there(&no_socket) && !there(&dead));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use meanwhile_core::{Boot, LoadedTask, Now, State, Turn};
 use meanwhile_host::clock;
+use meanwhile_host::spawn_supervisor::remove_dead_sockets;
 use meanwhile_supervisor::owner::OwnerHeader;
 
 use super::Engine;
@@ -41,6 +42,9 @@ pub(super) fn active_attempts(tasks: &[LoadedTask]) -> Vec<Job> {
 impl Engine {
     /// Looks into every active attempt; what follows is applied in the first turn.
     pub(super) fn recover(&mut self, active: Vec<Job>) {
+        if let Err(error) = remove_dead_sockets(self.starter.run_dir()) {
+            tracing::warn!(%error, "sockets of supervisors that are gone stay");
+        }
         if active.is_empty() {
             return;
         }
