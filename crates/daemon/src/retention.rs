@@ -36,6 +36,14 @@ pub fn delete_files(home: &Home, task: TaskId) {
     }
 }
 
+/// Deletes the private temporary directory of one attempt, which its supervisor did not come to do.
+pub fn delete_tmp(home: &Home, task: TaskId, attempt: u32) {
+    if let Ok(tmp) = open_directory(&home.state, OsStr::new("tmp")) {
+        let name = format!("{task}.{attempt}");
+        note(task, "tmp", remove_tree(tmp.as_fd(), OsStr::new(&name), 0));
+    }
+}
+
 /// Bytes that a task's files take on disk, as far as they can be seen.
 #[must_use]
 pub fn bytes_of(home: &Home, task: TaskId) -> u64 {
@@ -67,7 +75,7 @@ pub const UPLOAD_PREFIX: &str = "upload-";
 fn note(task: TaskId, place: &'static str, removed: Result<(), Errno>) {
     match removed {
         Ok(()) | Err(Errno::NOENT) => {}
-        Err(error) => tracing::warn!(%task, place, %error, "files of a forgotten task stay"),
+        Err(error) => tracing::warn!(%task, place, %error, "files that nobody needs stay"),
     }
 }
 

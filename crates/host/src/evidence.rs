@@ -20,8 +20,10 @@ use crate::cgroup;
 use crate::proc::{self, Identity};
 
 /// How long one round of killing waits for the killed to be gone before it looks again: new ones may
-/// have been forked meanwhile.
+/// have been forked meanwhile. It doubles up to [`LAST_ROUND`]: what does not go in the first rounds hangs
+/// in the kernel, and each look reads all of `/proc`.
 const ROUND: Duration = Duration::from_millis(50);
+const LAST_ROUND: Duration = Duration::from_secs(5);
 
 /// Where the processes of a running attempt are to be found.
 #[derive(Clone, Debug)]
@@ -97,6 +99,7 @@ pub fn kill_remains(remains: &Remains, patience: Duration) -> io::Result<Killed>
     }
     let deadline = Instant::now() + patience;
     let mut killed = HashSet::new();
+    let mut round = ROUND;
     loop {
         if let Some(cgroup) = &remains.cgroup {
             // Without the file the processes are among those found below.
@@ -106,7 +109,12 @@ pub fn kill_remains(remains: &Remains, patience: Duration) -> io::Result<Killed>
         let dying: Vec<OwnedFd> = found.iter().filter_map(|p| kill(*p)).collect();
         killed.extend(found.iter().copied());
         let now = Instant::now();
-        wait_for_ends(&dying, deadline.min(now + ROUND));
+        wait_for_ends(&dying, deadline.min(now + round));
+        if dying.is_empty() && !found.is_empty() {
+            // sleep: there is no descriptor left to hold one of them by; nothing else tells of its end.
+            std::thread::sleep(ROUND.min(deadline.saturating_duration_since(now)));
+        }
+        round = (round * 2).min(LAST_ROUND);
         let left = find(remains);
         if left.is_empty() || now >= deadline {
             if let Some(cgroup) = &remains.cgroup {

@@ -95,7 +95,8 @@ impl Engine {
         if self.remains_at_once >= AT_ONCE {
             return self.remains_waiting.push_back((job, target));
         }
-        let postbox = self.postbox.clone();
+        let keeps_tmp = self.spec(job.task).is_none_or(|spec| spec.keep_tmp);
+        let (postbox, home) = (self.postbox.clone(), std::sync::Arc::clone(&self.home));
         let Job { task, token, .. } = job;
         let tell = move |emptied| {
             let (reply, _nobody_listens) = oneshot::channel();
@@ -107,6 +108,9 @@ impl Engine {
                 tell(false);
                 // The watch goes on: the seat is freed when it is gone.
                 while !emptied(&target) {}
+            }
+            if !keeps_tmp {
+                crate::retention::delete_tmp(&home, task, target.attempt);
             }
             tell(true);
         });

@@ -303,8 +303,14 @@ fn an_attempt_that_ran_and_whose_file_is_gone_is_lost_and_never_stuck() {
     let check = |boot: &str, cause: Cause| {
         let mut bench = Bench::new(boot);
         let (task, next) = (bench.running(1), bench.queued(2));
+        drop(bench.home.attempt_tmp(task, 1).unwrap());
+        let tmp = bench.home.paths.attempt_tmp(task, 1);
+        std::fs::write(tmp.join("large"), "x").unwrap();
         bench.start();
         bench.until(|b| b.state(task).is_terminal());
+        if cause == Cause::Lost {
+            assert!(!tmp.exists(), "what nobody needs is deleted");
+        }
         assert_eq!((bench.state(task), bench.cause(task)), (State::Interrupted, cause));
         bench.turn();
         assert_ne!(bench.state(next), State::Queued, "the seat is free");
