@@ -31,12 +31,27 @@ pub(crate) struct Follow {
 impl Action for Follow {
     fn run(self, context: &Context) -> Answer {
         let client = context.client().map_err(Failure::of_ours)?;
-        context.block_on(to_the_end(context, &client, &self.id)).map_err(Failure::of_ours)
+        let work = to_the_end(context, &client, &self.id, Beginning::Current);
+        context.block_on(work).map_err(Failure::of_ours)
     }
 }
 
-/// Prints all output of a task, attempt after attempt; its exit code.
-pub(crate) async fn to_the_end(context: &Context, client: &Client, id: &TaskId) -> Answer {
+/// With which attempt to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// The first: whoever launched the task wants all of it, however fast its attempts come and go.
+    First,
+    /// The one that is current.
+    Current,
+}
+
+/// Prints the output of a task, attempt after attempt; its exit code.
+pub(crate) async fn to_the_end(
+    context: &Context,
+    client: &Client,
+    id: &TaskId,
+    beginning: Beginning,
+) -> Answer {
     let mut task = client.task(id).await?;
     let id = task.id.clone();
     let mut events = client.events(EventsQuery {
@@ -44,23 +59,24 @@ pub(crate) async fn to_the_end(context: &Context, client: &Client, id: &TaskId) 
         task: Some(id.clone()),
         ..EventsQuery::default()
     });
-    let mut done = 0;
-    loop {
-        // An attempt that was shown whole, and nothing of the next one: something has to happen first.
-        while task.attempt <= done && !task.state.is_terminal() {
+    let first = match beginning {
+        Beginning::First => 1,
+        Beginning::Current => task.attempt,
+    };
+    for number in first.. {
+        // Every attempt there is was shown whole: something has to happen first.
+        while task.attempt < number && !task.state.is_terminal() {
             events.next().await?;
             task = client.task(&id).await?;
         }
-        if task.attempt > done {
-            if done > 0 {
-                context.note(&format!("attempt {}", task.attempt));
-            }
-            done = attempt(context, client, &task).await?;
-            task = client.task(&id).await?;
-        }
-        if task.state.is_terminal() && task.attempt <= done {
+        if task.attempt < number {
             break;
         }
+        if number > first {
+            context.note(&format!("attempt {number}"));
+        }
+        attempt(context, client, &task, number).await?;
+        task = client.task(&id).await?;
     }
     if context.globals.json {
         context.print_json_line(&task)?;
@@ -69,11 +85,16 @@ pub(crate) async fn to_the_end(context: &Context, client: &Client, id: &TaskId) 
     Ok(verdict::code(&task))
 }
 
-/// Prints the output of the current attempt; its number.
-async fn attempt(context: &Context, client: &Client, task: &Task) -> Result<u32, Failure> {
+/// Prints the output of an attempt.
+async fn attempt(
+    context: &Context,
+    client: &Client,
+    task: &Task,
+    number: u32,
+) -> Result<(), Failure> {
     let mut printer = Printer::new(context, false);
-    let mut pages = client.follow(&task.id, OutputQuery::default());
-    let mut number = task.attempt;
+    let query = OutputQuery { attempt: Some(number), ..OutputQuery::default() };
+    let mut pages = client.follow(&task.id, query);
     // Until something is printed, a person sees why not.
     let mut live = if context.globals.json {
         None
@@ -81,7 +102,6 @@ async fn attempt(context: &Context, client: &Client, task: &Task) -> Result<u32,
         Live::start(std::slice::from_ref(task), context.err)
     };
     while let Some(page) = next(context, client, &mut pages, &mut live, task).await? {
-        number = page.attempt;
         if (!page.text.is_empty() || page.ended)
             && let Some(live) = live.take()
         {
@@ -93,8 +113,7 @@ async fn attempt(context: &Context, client: &Client, task: &Task) -> Result<u32,
             printer.page(&page)?;
         }
     }
-    printer.finish()?;
-    Ok(number)
+    printer.finish()
 }
 
 async fn next(

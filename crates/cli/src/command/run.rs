@@ -99,7 +99,8 @@ impl Run {
                 if !context.globals.json {
                     context.note(&format!("task {id}"));
                 }
-                return follow::to_the_end(context, &client, &id).await;
+                let all = follow::Beginning::First;
+                return follow::to_the_end(context, &client, &id, all).await;
             }
             match reply.tasks.into_iter().next() {
                 Some(task) if wait => wait_for_one(context, &client, task).await,
