@@ -75,6 +75,8 @@ impl Engine {
             Ask::Configure(settings) => {
                 self.apply(now, Input::Configure(Box::new(settings.core())), turn);
                 self.settings = std::sync::Arc::from(settings);
+                // How long ended tasks are kept may be among what has changed.
+                self.retention_at = now.boot;
             }
             Ask::Ready { task, token, how } => {
                 self.apply(now, Input::Ready { task, token, how }, turn);
