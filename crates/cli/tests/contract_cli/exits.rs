@@ -157,4 +157,30 @@ fn follow_goes_on_with_the_next_attempt() {
     let ran =
         home.cli(["run", "--follow", "--retries", "1", "--backoff", "1ms", "--shell", script]);
     assert_eq!(ran.ok(), "attempt 1\nattempt 2");
+    let script = "echo attempt $MEANWHILE_ATTEMPT; [ $MEANWHILE_ATTEMPT = 9 ]";
+    let ran = home.cli(["run", "--follow", "--retries", "9", "--backoff", "0", "--shell", script]);
+    let all: Vec<String> = (1..=9).map(|number| format!("attempt {number}")).collect();
+    assert_eq!(ran.ok(), all.join("\n"), "however fast they come and go");
+    let id = home.json(["list", "-n", "1"])[0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(home.cli(["follow", &id]).ok(), "attempt 9", "who comes later sees the current one");
+}
+
+#[test]
+fn follow_waits_for_a_task_that_has_not_begun() {
+    let home = crate::one_seat();
+    let mut gate = home.gate("gate");
+    crate::hold_the_seat(&home, &gate);
+    let id = home.launch_shell_with(["--lane", "one"], "echo now; exit 3");
+    let mut following = home.invoke(["follow", &id]).start();
+    let launched = ["run", "--lane", "one", "--follow", "--shell", "echo then; exit 4"];
+    let mut launching = home.invoke(launched).start();
+    meanwhile_testkit::until("the second task to be queued", meanwhile_testkit::DEADLINE, || {
+        (home.json(["list", "--summary"])["states"]["queued"] == 2).then_some(())
+    });
+    assert!(following.is_running() && launching.is_running());
+    gate.open();
+    let followed = following.wait(meanwhile_testkit::DEADLINE);
+    assert_eq!((followed.code(), followed.text()), (3, "now".into()));
+    let launched = launching.wait(meanwhile_testkit::DEADLINE);
+    assert_eq!((launched.code(), launched.text()), (4, "then".into()));
 }

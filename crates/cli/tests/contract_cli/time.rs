@@ -186,3 +186,17 @@ fn times_are_utc_and_durations_are_milliseconds() {
     assert!(seconds(&task["started_at"]) <= seconds(&task["ended_at"]), "{task:#}");
     assert!(task["duration_ms"].as_u64().is_some_and(|ms| (100..20_000).contains(&ms)), "{task:#}");
 }
+
+#[test]
+fn a_timeout_holds_while_no_daemon_runs() {
+    let home = TestHome::new();
+    let mut bell = home.bell("bell");
+    let script = format!("{}; exec sleep 1000", bell.shell("$$"));
+    let id = home.launch_shell_with(["--timeout", "700ms"], &script);
+    let pid = bell.wait(DEADLINE).parse().expect("it rang with its pid");
+    let process = meanwhile_testkit::Process::of(pid).expect("it runs");
+    home.cli(["daemon", "stop"]).ok();
+    process.wait_end(DEADLINE);
+    assert!(home.daemon().is_none(), "nobody started one");
+    assert_eq!(home.wait(&id)["cause"], json!({ "kind": "timeout", "after": 700 }));
+}

@@ -142,3 +142,46 @@ fn the_event_log_tells_who_did_what_in_order() {
     let ended = home.cli(["--json", "audit", "--task", &id, "--kind", "ended"]).ok();
     assert_eq!(ended.lines().count(), 1);
 }
+
+#[test]
+fn ended_tasks_are_deleted_when_they_are_past_their_time() {
+    let home = TestHome::new();
+    let id = home.launch_shell("echo some output");
+    home.wait(&id);
+    let files = home.state().join("tasks").join(&id);
+    assert!(files.is_dir());
+    // Applied at once, not at the next hourly look.
+    home.cli(["config", "set", "retention.age", "1ms"]).ok();
+    until("the task to be deleted", meanwhile_testkit::DEADLINE, || {
+        (home.cli(["status", &id]).code() == 3 && !files.exists()).then_some(())
+    });
+}
+
+#[test]
+fn the_oldest_ended_tasks_are_deleted_when_their_files_are_too_many_bytes() {
+    let home = TestHome::new();
+    let [old, new] = [(); 2].map(|()| {
+        let id = home.launch_shell("head -c 1000000 /dev/zero");
+        home.wait(&id);
+        id
+    });
+    home.cli(["config", "set", "retention.bytes", "1500000"]).ok();
+    until("the older task to be deleted", meanwhile_testkit::DEADLINE, || {
+        (home.cli(["status", &old]).code() == 3).then_some(())
+    });
+    assert_eq!(home.status(&new)["state"], "completed");
+}
+
+#[test]
+fn an_unfinished_task_is_never_past_its_time() {
+    let home = TestHome::builder().config("retention.age = \"1ms\"").build();
+    let mut gate = home.gate("gate");
+    let id = home.launch_shell(&gate.shell());
+    crate::wait_for_state(&home, &id, "running");
+    home.cli(["config", "set", "retention.bytes", "1"]).ok();
+    home.cli(["daemon", "stop"]).ok();
+    home.cli(["daemon", "start"]).ok();
+    assert_eq!(home.status(&id)["state"], "running");
+    gate.open();
+    home.cli(["wait", &id]).ok();
+}

@@ -118,6 +118,12 @@ fn a_daemon_that_hangs_is_named_within_seconds_and_never_killed() {
         (&["daemon", "stop"], 5),
         (&["run", "--wait", "--", "true"], 125),
         (&["follow", &id], 125),
+        (&["wait", &id], 5),
+        (&["cancel", &id], 5),
+        (&["complete", &id], 5),
+        (&["output", &id], 5),
+        (&["output", &id, "--follow"], 5),
+        (&["doctor"], 5),
     ];
     let calls: Vec<_> = commands.iter().map(|(words, _)| home.invoke(*words).start()).collect();
     for (call, (words, code)) in calls.into_iter().zip(commands) {

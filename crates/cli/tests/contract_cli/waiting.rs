@@ -198,6 +198,38 @@ fn readiness_by_a_line_is_waited_for() {
 }
 
 #[test]
+fn readiness_outlives_the_daemon_before_and_after() {
+    let home = TestHome::new();
+    let mut gate = home.gate("gate");
+    let script = format!("{}; echo up; exec sleep 1000", gate.shell());
+    let id = home.launch_shell_with(["--ready", "^up$"], &script);
+    crate::wait_for_state(&home, &id, "running");
+    // The line is printed while nobody listens; whoever comes next finds it in the log.
+    home.cli(["daemon", "stop"]).ok();
+    gate.open();
+    home.cli(["wait", &id, "--until", "ready"]).expect(0);
+    let ready = home.status(&id)["ready"].clone();
+    assert!(ready["at"].is_string(), "{ready}");
+    home.kill_daemon();
+    home.cli(["wait", &id, "--until", "ready"]).expect(0);
+    assert_eq!(home.status(&id)["ready"], ready);
+}
+
+#[test]
+fn a_port_that_opens_late_is_found() {
+    let home = TestHome::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let port = free.local_addr().expect("it is bound").port();
+    drop(free);
+    let id = home.launch_with(["--ready-port", &port.to_string()], ["sleep", &home.marker()]);
+    home.cli(["wait", &id, "--until", "ready", "--timeout", "300ms"]).expect(124);
+    let listener =
+        std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is still free");
+    home.cli(["wait", &id, "--until", "ready"]).expect(0);
+    drop(listener);
+}
+
+#[test]
 fn readiness_by_a_port_is_waited_for() {
     let home = TestHome::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
