@@ -3,7 +3,10 @@
 //! What it is for: stopping work for good. What it owns: the question before everything is cancelled. What it never does:
 //! signal a process (the supervisors do).
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use meanwhile_api::TaskId;
@@ -19,6 +22,9 @@ use crate::command::wait::is_forbidden;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::show::{rows, when};
+
+/// How long a cancel may take before a person wonders.
+const SILENCE: Duration = Duration::from_millis(800);
 
 /// Cancel tasks and everything they launched
 ///
@@ -64,11 +70,18 @@ impl Action for Cancel {
                 return Ok(0);
             }
             let request = CancelRequest { select, wait, cascade };
-            let reply = match client.cancel(&request).await.map_err(Failure::from) {
-                Err(failure) if is_forbidden(&failure) && everything => {
-                    client.cancel(&CancelRequest { select: Select::Own, ..request }).await?
+            let cancelled = async {
+                match client.cancel(&request).await.map_err(Failure::from) {
+                    Err(failure) if is_forbidden(&failure) && everything => {
+                        let request = CancelRequest { select: Select::Own, ..request.clone() };
+                        Ok(client.cancel(&request).await?)
+                    }
+                    reply => reply,
                 }
-                reply => reply?,
+            };
+            let reply = tokio::select! {
+                reply = cancelled => reply?,
+                never = explain_the_wait(context) => match never {},
             };
             report(context, &reply, wait)?;
             Ok(0)
@@ -90,6 +103,15 @@ impl Cancel {
             )),
         }
     }
+}
+
+/// Tells a person who has waited for a while what for; never returns.
+async fn explain_the_wait(context: &Context) -> Infallible {
+    tokio::time::sleep(SILENCE).await;
+    if context.err.moves {
+        context.note("asked to end; whatever does not is killed after its grace period");
+    }
+    pending().await
 }
 
 /// Asks a person; somebody who cannot be asked has to say `--yes`.

@@ -3,15 +3,16 @@
 //! What it is for: `wait`, `follow` and `run --wait` on a terminal. What it owns: lines on standard error while they are
 //! drawn. What it never does: draw where standard error is no terminal, or fetch anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use meanwhile_api::TaskId;
-use meanwhile_api::task::Task;
+use meanwhile_api::task::{State, Task};
 use rustix::process::getpgrp;
 use rustix::stdio::stderr;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::context;
 use crate::show::paint::Tone;
@@ -20,6 +21,9 @@ use crate::show::{table, when, words};
 
 /// So many tasks have a line of their own; the others are counted.
 const LINES_MAX: usize = 12;
+
+/// So much of a line the name of its task may take; its state is to be seen as well.
+const TITLE_COLUMNS_MAX: usize = 28;
 
 /// How often a spinner moves: fast enough to be alive, slow enough to cost nothing.
 const FRAME: Duration = Duration::from_millis(120);
@@ -34,6 +38,10 @@ pub(crate) struct Live {
     bars: BTreeMap<TaskId, ProgressBar>,
     /// Counts the tasks without a line.
     others: Option<ProgressBar>,
+    /// Those of them that have not ended.
+    unseen: BTreeSet<TaskId>,
+    /// How wide the names are.
+    title_columns: usize,
     /// How many lines show an end.
     finished: usize,
     _quiet: Option<QuietKeys>,
@@ -72,29 +80,35 @@ impl Live {
             return None;
         }
         let group = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        let mut unfinished: Vec<&Task> =
+            tasks.iter().filter(|task| !task.state.is_terminal()).collect();
+        // What runs is worth a line, then what is next.
+        unfinished.sort_by_key(|task| {
+            (task.state == State::Queued, task.queue_position, task.created_at)
+        });
+        let (seen, unseen) = unfinished.split_at(unfinished.len().min(LINES_MAX));
+        let titles = seen.iter().map(|task| words::title(task).width());
         let mut live = Live {
             screen,
             group,
             bars: BTreeMap::new(),
             others: None,
+            unseen: unseen.iter().map(|task| task.id.clone()).collect(),
+            title_columns: titles.max().unwrap_or(0).min(TITLE_COLUMNS_MAX),
             finished: 0,
             _quiet: QuietKeys::new(),
         };
-        let unfinished = tasks.iter().filter(|task| !task.state.is_terminal()).count();
-        for task in tasks.iter().filter(|task| !task.state.is_terminal()).take(LINES_MAX) {
+        for task in seen {
             let bar = live.group.add(ProgressBar::new(100));
             bar.set_style(style(false));
-            let elapsed = Duration::from_millis(task.duration_ms.unwrap_or(0));
-            let bar = bar.with_elapsed(elapsed);
             live.bars.insert(task.id.clone(), bar);
             live.update(task);
         }
-        if unfinished > LINES_MAX {
+        if !live.unseen.is_empty() {
             let bar = live.group.add(ProgressBar::new_spinner());
-            let text =
-                format!("and {} more", when::plural((unfinished - LINES_MAX) as u64, "task"));
-            bar.set_message(text);
+            bar.set_style(plain());
             live.others = Some(bar);
+            live.count_unseen();
         }
         for bar in live.bars.values() {
             bar.enable_steady_tick(FRAME);
@@ -104,7 +118,16 @@ impl Live {
 
     /// Shows what became of a task.
     pub(crate) fn update(&mut self, task: &Task) {
-        let Some(bar) = self.bars.get(&task.id) else { return };
+        let Some(bar) = self.bars.get(&task.id) else {
+            if task.state.is_terminal() && self.unseen.remove(&task.id) {
+                self.count_unseen();
+            }
+            return;
+        };
+        // The time of a task, not of the looking on.
+        let waiting = context::now().unix_ms().saturating_sub(task.created_at.unix_ms());
+        let waiting = u64::try_from(waiting).unwrap_or(0);
+        bar.set_elapsed(Duration::from_millis(task.duration_ms.unwrap_or(waiting)));
         let text = self.text(task);
         if task.state.is_terminal() {
             let mark =
@@ -122,9 +145,19 @@ impl Live {
         bar.set_message(text);
     }
 
+    fn count_unseen(&self) {
+        let Some(bar) = &self.others else { return };
+        let text = match self.unseen.len() {
+            0 => String::new(),
+            1 => "  … and 1 more task".to_owned(),
+            more => format!("  … and {} more tasks", when::count(more as u64)),
+        };
+        bar.set_message(self.screen.paint(Tone::Faint, &text).to_string());
+    }
+
     /// The tasks whose end has not been shown; none when they are too many to be named.
     pub(crate) fn unfinished(&self) -> Vec<TaskId> {
-        let all_have_lines = self.others.is_none();
+        let all_have_lines = self.unseen.is_empty();
         self.bars.keys().filter(|_| all_have_lines).cloned().collect()
     }
 
@@ -150,8 +183,9 @@ impl Live {
             (true, Some(ms)) => format!(" in {}", when::duration(ms)),
             _ => String::new(),
         };
-        let text = format!("{}  {known}{time}  {}", task.id, words::title(task));
-        table::cut(&text, columns)
+        let title = table::cut(&words::title(task), self.title_columns);
+        let gap = " ".repeat(self.title_columns.saturating_sub(title.width()));
+        table::cut(&format!("{}  {title}{gap}  {known}{time}", task.id), columns)
     }
 }
 
