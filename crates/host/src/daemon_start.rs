@@ -163,7 +163,9 @@ fn start_detached(request: &StartRequest<'_>) -> Result<Started, StartError> {
     let mut deaths = 0;
     let mut pause = AFTER_DEATH;
     loop {
-        match start_once(request) {
+        // What is left of the patience: a slow daemon that dies must not have the next one waited for all over.
+        let patience = deadline.saturating_duration_since(Instant::now());
+        match start_once(&StartRequest { patience, ..*request }) {
             Ok((pid, Message::Ready)) => return Ok(Started::New { pid }),
             Ok((_, Message::Failed { code, text })) => {
                 return Err(StartError::Failed { code, text });
@@ -181,6 +183,7 @@ fn start_detached(request: &StartRequest<'_>) -> Result<Started, StartError> {
                 std::thread::sleep(pause);
                 pause *= 2;
             }
+            Err(StartError::TimedOut(_)) => return Err(StartError::TimedOut(request.patience)),
             Err(error) => return Err(error),
         }
         if Instant::now() >= deadline {
