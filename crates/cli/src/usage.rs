@@ -237,7 +237,7 @@ fn nearest_command(word: &str) -> Option<&'static Verb> {
 }
 
 /// How many letters to insert, delete, change or swap with their neighbour to turn one word into the other.
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
     for i in 0..=a.len() {

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::command::arguments as check;
 use crate::failure::Failure;
+use crate::usage;
 
 /// The entries of a batch with the number of the line of each.
 #[derive(Debug, Default)]
@@ -25,6 +26,9 @@ pub(crate) struct Batch {
 
 /// What an entry looks like.
 const EXAMPLE: &str = r#"an entry looks like {"command": ["make", "test"], "name": "tests"}"#;
+
+/// A key with more mistakes than this is another word.
+const MISTAKES_MAX: usize = 2;
 
 /// What became of the good entries.
 const NOTHING: &str = "nothing of the batch was launched";
@@ -164,10 +168,23 @@ impl Batch {
 /// A JSON error without the position, which is that of a document of one line.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(at) => format!("{} (column {})", &text[..at], error.column()),
-        None => text,
-    }
+    let Some(at) = text.rfind(" at line ") else { return text };
+    let why = &text[..at];
+    let why = unknown_key(why).unwrap_or_else(|| why.replace("a sequence", "an array"));
+    format!("{why} (column {})", error.column())
+}
+
+/// The parser's words about a key that does not exist, without the list of all that do.
+fn unknown_key(why: &str) -> Option<String> {
+    let (key, known) = why.strip_prefix("unknown field `")?.split_once("`, expected ")?;
+    let known = known.split('`').skip(1).step_by(2);
+    let near = known.map(|known| (usage::distance(key, known), known)).min()?;
+    Some(match near {
+        (mistakes, known) if mistakes <= MISTAKES_MAX => {
+            format!("no option is called `{key}`; did you mean `{known}`?")
+        }
+        _ => format!("no option is called `{key}`; meanwhile run --help lists all"),
+    })
 }
 
 fn wrong_line(number: usize, why: &str) -> Failure {
@@ -220,6 +237,13 @@ mod tests {
             assert!(!error.message.contains(" at line 1"), "{}", error.message);
             assert_eq!(error.exit, meanwhile_api::ExitCode::Usage);
         }
+    }
+
+    #[test]
+    fn a_mistyped_key_is_answered_with_the_nearest_one() {
+        let message = |key: &str| error(&format!("{{\"command\":[\"x\"],\"{key}\":1}}")).message;
+        assert!(message("lan").contains("`lan`; did you mean `lane`?"), "{}", message("lan"));
+        assert!(message("colour-of-it").contains("meanwhile run --help"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::cli::{Action, Answer};
 use crate::command::batch::{Batch, Defaults};
 use crate::command::caller::Place;
 use crate::command::options::TaskOptions;
+use crate::command::wait::shown;
 use crate::command::{arguments as check, caller, follow, verdict, watch};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -160,7 +161,14 @@ impl Run {
             }
             let ids: Vec<TaskId> = reply.accepted.into_iter().map(|one| one.id).collect();
             let request = wait_request(ids);
-            let reply = watch::wait(context, &client, &request, Vec::new()).await?;
+            let shown = shown(context, &client, &request.select).await?;
+            let reply = watch::wait(context, &client, &request, shown).await?;
+            let failed = || reply.tasks.iter().filter(|task| !words::succeeded(task));
+            failed().take(FAILURES_MAX).for_each(|task| tell_failure(context, task));
+            let more = failed().count().saturating_sub(FAILURES_MAX);
+            if more > 0 && !context.globals.json {
+                context.note(&format!("… and {more} more failed"));
+            }
             Ok(reply.exit().code())
         })
     }
@@ -193,6 +201,9 @@ pub(crate) fn tell_failure(context: &Context, task: &Task) {
     let detail = words::detail(task, context.now());
     context.note(&format!("{} {}: {detail}", task.id, words::state(task.state)));
 }
+
+/// So many failures of a batch are told one by one.
+const FAILURES_MAX: usize = 10;
 
 /// Words that mean something to a shell and are no programs.
 const SHELL_WORDS: [&str; 14] = [

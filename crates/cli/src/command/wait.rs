@@ -52,11 +52,7 @@ impl Action for Wait {
             let until = if self.until == "ready" { Until::Ready } else { Until::Done };
             let (any, timeout) = (self.any, self.timeout);
             let select = choose(context, self.ids, self.group);
-            let shown = if context.err.moves && !context.globals.json {
-                shown(&client, &select).await?
-            } else {
-                Vec::new()
-            };
+            let shown = shown(context, &client, &select).await?;
             let drawn = shown.iter().any(|task| !task.state.is_terminal());
             let request = WaitRequest { select, any, until, timeout };
             let reply = match watch::wait(context, &client, &request, shown).await {
@@ -109,8 +105,15 @@ fn choose(context: &Context, ids: Vec<TaskId>, group: Option<String>) -> Select 
 /// So many tasks are looked at while waiting; nobody reads more lines.
 const SHOWN_MAX: usize = 200;
 
-/// The tasks to draw while waiting.
-async fn shown(client: &Client, select: &Select) -> Result<Vec<Task>, ApiError> {
+/// The tasks to draw while waiting; none where nobody would see them.
+pub(crate) async fn shown(
+    context: &Context,
+    client: &Client,
+    select: &Select,
+) -> Result<Vec<Task>, ApiError> {
+    if !context.err.moves || context.globals.json {
+        return Ok(Vec::new());
+    }
     let unfinished = State::ALL.into_iter().filter(|state| !state.is_terminal()).collect();
     let query = ListQuery { state: unfinished, ..ListQuery::default() };
     let query = match select {

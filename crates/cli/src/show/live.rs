@@ -177,6 +177,10 @@ impl Live {
     fn text(&self, task: &Task) -> String {
         let columns = self.screen.width.unwrap_or(usize::MAX).saturating_sub(FRAME_COLUMNS);
         let detail = words::detail(task, context::now());
+        // Which tasks it waits for changes without an event of its own.
+        let several = task.waiting_for.as_ref().is_some_and(|waiting| !waiting.tasks.is_empty());
+        let lasting = if several { detail.split(": ").next() } else { None };
+        let detail = lasting.unwrap_or(&detail);
         let state = words::state(task.state);
         let known = if detail.is_empty() { state.to_owned() } else { format!("{state}: {detail}") };
         let time = match (task.state.is_terminal(), task.duration_ms) {
