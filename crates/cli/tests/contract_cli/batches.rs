@@ -131,6 +131,7 @@ fn bad_entries() -> Vec<(Value, i32)> {
         (command(json!({ "label": "novalue" })), 2),
         (command(json!({ "env": { "": "v" } })), 2),
         (command(json!({ "env": { "A=B": "v" } })), 2),
+        (command(json!({ "stdin": "-" })), 2),
         (command(json!({ "after": ":ok" })), 2),
         (command(json!({ "after": "abcd:maybe" })), 2),
         (command(json!({ "after": "0123456789" })), 3),

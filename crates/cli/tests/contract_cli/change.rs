@@ -154,6 +154,14 @@ fn an_agent_sees_and_changes_its_own_session_only() {
     let ids: Vec<&Value> =
         listed.as_array().expect("an array").iter().map(|task| &task["id"]).collect();
     assert_eq!(ids, [&json!(own)]);
+    let all = agent(&["--json", "list", "--any-session"]);
+    assert!(
+        all.code() == 4 || !all.text().contains(&id),
+        "others' tasks are shown: {}",
+        all.text()
+    );
+    agent(&["cancel", "--all", "--yes"]).ok();
+    assert_eq!(home.status(&id)["ended_at"], json!(null), "its `all` is its own session's");
     gate.open();
     assert_eq!(home.wait(&id)["state"], "completed");
 }

@@ -109,6 +109,19 @@ fn a_home_that_is_a_link_or_a_file_is_refused() {
 }
 
 #[test]
+fn something_else_in_the_place_of_a_file_of_ours_is_told_and_left_alone() {
+    for name in ["daemon.sock", "tasks", "run", "tmp"] {
+        let home = TestHome::new();
+        home.cli(["daemon", "stop"]).ok();
+        let path = home.state().join(name);
+        let _ = fs::remove_dir(&path);
+        fs::write(&path, "mine").expect("nothing is in its place");
+        check_unusable(&home, &home.cli(["run", "--", "true"]), name);
+        assert_eq!(fs::read_to_string(&path).expect("it is there"), "mine");
+    }
+}
+
+#[test]
 fn two_homes_know_nothing_of_each_other() {
     let (one, other) = (TestHome::new(), TestHome::new());
     let id = one.launch_with(["--name", "mine"], ["true"]);

@@ -152,6 +152,25 @@ fn an_interrupted_wait_leaves_the_task_alone_and_says_how_to_stop_it() {
 }
 
 #[test]
+fn an_interrupted_run_leaves_its_task_alone() {
+    let home = TestHome::new();
+    let mut gate = home.gate("gate");
+    for option in ["--wait", "--follow"] {
+        let mut bell = home.bell(option);
+        let script = format!("{}; {}", bell.shell("$MEANWHILE_TASK"), gate.shell());
+        let running = home.invoke(["run", option, "--shell", &script]).start();
+        let id = bell.wait(DEADLINE);
+        if option == "--wait" {
+            until_waiting(&home, 1);
+        }
+        running.signal(rustix::process::Signal::INT);
+        assert_eq!(running.wait(DEADLINE).code(), 130, "{option}");
+        gate.open();
+        assert_eq!(home.wait(&id)["state"], "completed");
+    }
+}
+
+#[test]
 fn a_task_may_not_wait_for_itself_or_its_ancestors() {
     let home = TestHome::new();
     let meanwhile = home.binary().display().to_string();
