@@ -52,6 +52,25 @@ const GUESSES: [(&str, &str); 34] = [
     ("top", "list"),
 ];
 
+/// Options people try, by command, and what does it here.
+const GUESSED_OPTIONS: [(&str, &str, &str); 15] = [
+    ("cancel", "-9", "what does not end by itself is killed after its grace period"),
+    ("clean", "--all", "to delete all finished tasks: meanwhile clean --older-than 0"),
+    ("list", "--all", "finished tasks are shown already; of all sessions: --any-session"),
+    ("list", "-a", "finished tasks are shown already; of all sessions: --any-session"),
+    ("list", "--failed", "meanwhile list --state failed"),
+    ("list", "--running", "meanwhile list --state running"),
+    ("list", "running", "meanwhile list --state running"),
+    ("output", "--last", "the last lines: --tail N"),
+    ("output", "--lines", "the last lines: --tail N, the first: --head N"),
+    ("run", "--background", "every task runs in the background; to wait for it: --wait"),
+    ("run", "-d", "every task runs in the background; to wait for it: --wait"),
+    ("run", "-f", "to see its output: --follow"),
+    ("run", "-n", "to name it: --name NAME"),
+    ("run", "-w", "to wait for it: --wait"),
+    ("wait", "--all", "without ids it waits for all: meanwhile wait"),
+];
+
 /// So many words of a mistaken line are repeated in a hint.
 const WORDS_MAX: usize = 12;
 
@@ -141,9 +160,12 @@ fn plain_range(why: &str) -> String {
 
 fn unknown_command(word: &str, verb: Option<&'static Verb>, arguments: &[OsString]) -> ApiError {
     if let Some(verb) = verb {
-        let choice = verb.subcommands();
-        let message = format!("`meanwhile {}` has no subcommand `{word}`", verb.name);
-        let error = ApiError::new(ErrorCode::Usage, format!("{message} (one of: {choice})"));
+        let choice = match verb.subcommands() {
+            none if none.is_empty() => none,
+            some => format!(" (one of: {some})"),
+        };
+        let message = format!("`meanwhile {}` has no subcommand `{word}`{choice}", verb.name);
+        let error = ApiError::new(ErrorCode::Usage, message);
         return with_example(error, Some(verb), arguments);
     }
     let error = ApiError::new(ErrorCode::Usage, format!("unknown command `{word}`"));
@@ -174,7 +196,12 @@ fn unknown_option(
     let what = if option.starts_with('-') { "unknown option" } else { "unexpected argument" };
     let place = verb.map(|verb| format!(" of `meanwhile {}`", verb.name)).unwrap_or_default();
     let mut reshaped = ApiError::new(ErrorCode::Usage, format!("{what} `{option}`{place}"));
-    if let Some(near) = text(error, ContextKind::SuggestedArg) {
+    let guessed = |(name, guess, _): &&(&str, &str, &str)| {
+        *guess == option && verb.is_some_and(|verb| verb.name == *name)
+    };
+    if let Some((.., advice)) = GUESSED_OPTIONS.iter().find(guessed) {
+        reshaped = reshaped.hint(*advice);
+    } else if let Some(near) = text(error, ContextKind::SuggestedArg) {
         reshaped = reshaped.hint(format!("did you mean `{near}`?"));
     }
     with_example(reshaped, verb, arguments)
@@ -324,6 +351,14 @@ mod tests {
         assert!(error.message.contains(expected), "{words:?}: {}", error.message);
         assert!(!error.message.contains('\n'), "{words:?}: {}", error.message);
         assert!(!error.hint.is_empty(), "{words:?}: {error:?}");
+    }
+
+    #[test]
+    fn options_people_guess_are_answered_and_hide_none() {
+        assert_eq!(misuse(&["run", "-w", "true"]).hint[0], "to wait for it: --wait");
+        for (name, option, _) in GUESSED_OPTIONS {
+            check(&[name, option, "abcd"], option);
+        }
     }
 
     #[test]

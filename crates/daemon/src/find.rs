@@ -72,7 +72,7 @@ fn ambiguous(text: &str, what: &str, found: &[TaskId]) -> ApiError {
         ErrorCode::Ambiguous,
         format!("{what} `{text}` fits several tasks: {}{more}", names.join(", ")),
     )
-    .hint("use more characters of the id")
+    .hint(if what == "name" { "use an id" } else { "use more characters of the id" })
     .detail("candidates", names)
 }
 
