@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use meanwhile_testkit::{Dice, TestHome, wait_for_file};
+use meanwhile_testkit::{Dice, Process, TestHome, marked, wait_for_file};
 use serde_json::{Value, json};
 
 const TASKS: u64 = 50;
@@ -181,6 +181,95 @@ fn twenty_kills_of_the_daemon_lose_nothing_and_run_nothing_twice() {
         let task = tasks.iter().find(|task| task["id"] == **id).expect("every id is listed");
         work.check(&home, task);
     }
+    check_seats(&home);
+    home.finish();
+}
+
+/// Sixty daemons that live for some hundredths of a second each: they die while they start, recover, hand
+/// out tasks and record ends. Clients start them here, since nobody's patience is what is tested.
+#[test]
+fn daemons_that_die_young_lose_nothing_and_run_nothing_twice() {
+    const SHORT: u64 = 200;
+    const DEATHS: u32 = 60;
+    let mut dice = Dice::new();
+    let home = TestHome::builder().config(&format!("lanes.commands.limit = {LIMIT}")).build();
+    let journal = home.path("journal");
+    let work: Vec<Work> = (0..SHORT)
+        .map(|number| Work { nap_ms: dice.number(1..60), ..Work::roll(number, &mut dice) })
+        .collect();
+    let ids = submit(&home, &work, &journal);
+    let mut clients = Vec::new();
+    let mut deaths = 0;
+    while deaths < DEATHS {
+        clients.push(home.invoke(["daemon", "start"]).start());
+        pause(&mut dice, 120);
+        if let Some(daemon) = home.daemon() {
+            daemon.kill();
+            deaths += 1;
+        }
+    }
+    let done = fs::read_to_string(&journal).unwrap_or_default().matches("end").count();
+    println!("after {deaths} deaths {done} of {SHORT} tasks had ended");
+    for client in clients {
+        // One whose daemons all died may say so; what counts is below.
+        client.wait(PATIENCE);
+    }
+    let line = ["wait"].into_iter().chain(ids.iter().map(String::as_str));
+    home.invoke(line).deadline(PATIENCE).run().expect(1);
+    check_journal(&journal, SHORT, LIMIT);
+    for (work, id) in work.iter().zip(&ids) {
+        work.check(&home, &home.status(id));
+    }
+    check_seats(&home);
+    home.finish();
+}
+
+/// A supervisor that is killed takes the truth about its task along. That is said; nothing is invented, run
+/// again or left alive, and all others end as they should.
+#[test]
+fn supervisors_killed_at_random_give_no_false_end() {
+    const TASKS: u64 = 120;
+    const ROUNDS: u32 = 25;
+    let mut dice = Dice::new();
+    let home = TestHome::builder().config(&format!("lanes.commands.limit = {LIMIT}")).build();
+    let journal = home.path("journal");
+    let work: Vec<Work> = (0..TASKS)
+        .map(|number| Work { nap_ms: dice.number(1..30), ..Work::roll(number, &mut dice) })
+        .collect();
+    let ids = submit(&home, &work, &journal);
+    let mut killed = 0;
+    for _ in 0..ROUNDS {
+        pause(&mut dice, 120);
+        let ours = home.processes();
+        let mut supervisors = marked("meanwhile supervise");
+        supervisors.retain(|pid| ours.contains(pid));
+        if !supervisors.is_empty()
+            && let Some(one) = Process::of(*dice.pick(&supervisors))
+        {
+            one.kill();
+            killed += 1;
+        }
+    }
+    let line = ["wait"].into_iter().chain(ids.iter().map(String::as_str));
+    home.invoke(line).deadline(PATIENCE).run().expect(1);
+
+    let text = fs::read_to_string(&journal).expect("the journal was written");
+    let mut lost = 0;
+    for (work, id) in work.iter().zip(&ids) {
+        let task = home.status(id);
+        let began = format!("begin {}", work.number);
+        let began = text.lines().filter(|line| *line == began).count();
+        if task["state"] == "interrupted" {
+            assert_eq!(task["cause"], json!({ "kind": "lost" }), "{task:#}");
+            assert!(began <= 1, "ran {began} times: {task:#}");
+            lost += 1;
+        } else {
+            assert_eq!(began, 1, "{task:#}");
+            work.check(&home, &task);
+        }
+    }
+    println!("{killed} supervisors killed, {lost} of {TASKS} tasks interrupted");
+    assert!(lost <= killed, "more tasks were lost than supervisors");
     check_seats(&home);
     home.finish();
 }
