@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::cgroup::{self, Place};
 use crate::Outcome;
@@ -128,6 +128,22 @@ impl Scratch {
     }
 }
 
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        open_directories(self.directory.path());
+    }
+}
+
+/// Tests close directories to see what happens; closed ones cannot be removed by their owner.
+fn open_directories(directory: &Path) {
+    let _ = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_directories(&entry.path());
+        }
+    }
+}
+
 /// A uid that has no account, no process, and is mapped in this user namespace.
 fn find_free_uid() -> Outcome<u32> {
     let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
@@ -157,6 +173,17 @@ fn is_mapped(map: &str, uid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_a_test_closed_does_not_stay() {
+        let scratch = Scratch::new().expect("a scratch directory can be made");
+        let path = scratch.directory.path().to_owned();
+        let closed = path.join("closed");
+        fs::create_dir_all(closed.join("inner")).expect("directories can be made");
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0)).expect("it is ours");
+        drop(scratch);
+        assert!(!path.exists());
+    }
 
     #[test]
     fn a_uid_outside_the_namespace_map_is_never_chosen() {
