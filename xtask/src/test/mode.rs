@@ -180,7 +180,7 @@ mod tests {
         let path = scratch.directory.path().to_owned();
         let closed = path.join("closed");
         fs::create_dir_all(closed.join("inner")).expect("directories can be made");
-        fs::set_permissions(&closed, fs::Permissions::from_mode(0)).expect("it is ours");
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("it is ours");
         drop(scratch);
         assert!(!path.exists());
     }
