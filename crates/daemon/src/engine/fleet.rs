@@ -194,6 +194,20 @@ impl Fleet {
         true
     }
 
+    /// Queues a message to one supervisor, whatever it does.
+    pub(super) fn tell_member(&mut self, key: MemberKey, message: &ToSupervisor) {
+        if let Some(member) = self.members.get_mut(&key) {
+            member.connection.tell(message);
+            self.unflushed.push(key);
+        }
+    }
+
+    /// Whether any supervisor has a task.
+    #[must_use]
+    pub(super) fn is_busy(&self) -> bool {
+        !self.by_token.is_empty()
+    }
+
     /// Queues a message to every supervisor.
     pub(super) fn tell_all(&mut self, message: &ToSupervisor) {
         for (key, member) in &mut self.members {

@@ -11,6 +11,7 @@
 mod asks;
 mod commit;
 mod fleet;
+mod guard;
 mod hear;
 mod perform;
 mod postpone;
@@ -126,6 +127,8 @@ pub struct Engine {
     unreached: Vec<recover::Unreached>,
     /// Attempts for whose start there was no room yet.
     postponed: Vec<postpone::Postponed>,
+    /// Who brings a daemon back while nothing runs.
+    guard: guard::Guard,
     /// Attempts that were active when the machine went down: what their files do not say is lost.
     earlier_boot: HashSet<AttemptToken>,
     /// Ask::Stop came: end after this turn, or with `cancel_all` once nothing is active.
@@ -201,6 +204,7 @@ impl Engine {
             zombies: Vec::new(),
             unreached: Vec::new(),
             postponed: Vec::new(),
+            guard: guard::Guard::default(),
             earlier_boot: HashSet::new(),
             stopping: None,
             status: LoopStatus::default(),
@@ -233,6 +237,7 @@ impl Engine {
 
     /// One turn: select, apply, commit, perform, acknowledge.
     fn turn(&mut self) -> Result<(), Ending> {
+        self.keep_guard();
         let wait_until = if self.follow_ups.is_empty() { self.next_due() } else { Some(Boot(0)) };
         let ready =
             self.selector.wait(wait_until).map_err(|e| Ending::System("wait for events", e))?;
@@ -316,6 +321,7 @@ impl Engine {
             self.flush_at,
             unreached,
             postponed,
+            self.guard.again_at,
             self.disk_check_at,
             self.env_sweep_at,
             self.retention_due(),

@@ -123,6 +123,14 @@ impl Starter {
         ToSupervisor::Init(Init { idle_ms: IDLE_MS, max_tasks: MAX_TASKS, ..init })
     }
 
+    /// The same for one that is not to leave for want of a task. It may be said at any time, as may the first.
+    pub(super) fn init_guard(&self, socket_name: &str) -> ToSupervisor {
+        match self.init(socket_name) {
+            ToSupervisor::Init(init) => ToSupervisor::Init(Init { idle_ms: u32::MAX, ..init }),
+            other => other,
+        }
+    }
+
     /// How many more launch parameters may be kept.
     pub(super) fn room_for_specs(&self) -> usize {
         SPECS_KEPT.saturating_sub(self.specs.len())
@@ -388,7 +396,7 @@ impl Engine {
         })
     }
 
-    fn new_supervisor(&mut self) -> io::Result<MemberKey> {
+    pub(super) fn new_supervisor(&mut self) -> io::Result<MemberKey> {
         let started = self.starter.inputs.spawner.start()?;
         let name = socket_name(started.identity);
         let who = Who {

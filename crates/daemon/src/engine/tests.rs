@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use meanwhile_core::cause::Cause;
+use meanwhile_core::time::Due;
 use meanwhile_core::{Actor, Boot, Event, Fact, State, Wall};
 use meanwhile_host::spawn_supervisor::{Executable, SupervisorStarter};
 use meanwhile_store::{Batch, Identity, MemoryStore, Reader};
@@ -74,13 +75,17 @@ impl Bench {
     }
 
     fn queued(&mut self, bits: u64) -> TaskId {
+        self.queued_until(bits, None)
+    }
+
+    fn queued_until(&mut self, bits: u64, not_before: Option<Due>) -> TaskId {
         let record = record(bits);
         self.order += 1;
         let fact = Fact::Submitted {
             spec: Box::new(record.spec),
             placement: Box::new(record.placement),
             order: self.order,
-            not_before: None,
+            not_before,
         };
         self.record(record.id, fact);
         record.id
@@ -380,6 +385,43 @@ fn every_stop_is_answered_and_what_cannot_be_killed_does_not_keep_the_daemon() {
     for answer in &mut answers {
         assert_eq!(answer.try_recv().unwrap().unwrap(), Reply::Done);
     }
+}
+
+/// In an hour: longer than any test.
+fn later() -> Due {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let now = clock::now();
+    Due { boot: now.boot.after(HOUR), wall: now.wall.after(HOUR) }
+}
+
+#[test]
+fn while_work_waits_and_nothing_runs_one_supervisor_is_kept() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.running(1);
+    let delayed = bench.queued_until(2, Some(later()));
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    supervisor.found(&mut bench, Phase::Running);
+    let key = bench.holder(task);
+    assert_eq!(bench.engine().guard.member, None, "a task runs, so its supervisor is there");
+    supervisor.ends(&mut bench);
+    bench.turn();
+    assert_eq!(bench.engine().guard.member, key);
+    bench.cancel(delayed);
+    bench.turn();
+    bench.turn();
+    assert_eq!(bench.engine().guard.member, None, "it is let go with the last work");
+}
+
+#[test]
+fn a_guard_that_ends_at_once_is_not_started_again_and_again() {
+    let mut bench = Bench::new(BOOT);
+    bench.queued_until(1, Some(later()));
+    bench.start();
+    bench.until(|b| b.engine.as_ref().unwrap().guard.again_at.is_some());
+    assert_eq!(bench.engine().fleet.counts(), (0, 0));
+    let soon = clock::boot().after(Duration::from_secs(60));
+    assert!(bench.engine().next_due().is_some_and(|due| due < soon), "it is tried again later");
 }
 
 #[test]

@@ -39,7 +39,8 @@ impl fmt::Display for TaskId {
 /// What a daemon (or, for `StartDaemon`, a client) says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToSupervisor {
-    /// "I am your daemon": the first message of every daemon.
+    /// "I am your daemon": the first message of every daemon. Said again by the same one, it replaces what it said
+    /// before: an idle supervisor may be asked to stay for longer, and be let go.
     Init(Init),
     /// Run this. Its descriptors travel with it: send it by [`super::Connection::queue_start`].
     Start(Box<StartSpec>),

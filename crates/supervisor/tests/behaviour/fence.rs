@@ -4,7 +4,7 @@ use std::fs::File;
 
 use meanwhile_supervisor::exit::EndWhy;
 use meanwhile_supervisor::owner::{Lock, Owner};
-use meanwhile_supervisor::wire::{FromSupervisor, Phase, RefusedWhy, ToSupervisor};
+use meanwhile_supervisor::wire::{FromSupervisor, Init, Phase, RefusedWhy, ToSupervisor};
 
 use crate::rig::{Gone, Rig, exit_code, hear, wait_for};
 
@@ -179,6 +179,15 @@ fn an_idle_supervisor_leaves_when_its_time_is_over_its_daemon_stops_or_dies_or_a
     let mut rig = Rig::new();
     let pid = rustix::process::Pid::from_child(&rig.supervisor);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(rig.wait_gone(), Some(0));
+}
+
+/// The daemon keeps one for as long as work waits.
+#[test]
+fn a_supervisor_that_was_asked_to_stay_goes_when_it_is_let_go() {
+    let mut rig = Rig::with(|init| init.idle_ms = u32::MAX);
+    let init = rig.init();
+    rig.tell(&ToSupervisor::Init(Init { idle_ms: 1, ..init }));
     assert_eq!(rig.wait_gone(), Some(0));
 }
 

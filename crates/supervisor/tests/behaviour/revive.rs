@@ -160,6 +160,18 @@ fn a_client_inside_a_task_gets_a_daemon_that_survives_the_tasks_cancel() {
     assert!(!descendants(rig.supervisor.id()).iter().any(|m| m.identity == identity));
 }
 
+/// It knows nothing of a queue; that its daemon left its name in the lock says that it was killed.
+#[test]
+fn an_idle_supervisor_that_was_asked_to_stay_brings_a_killed_daemon_back() {
+    let mut rig = Rig::with(|init| init.idle_ms = u32::MAX);
+    std::fs::write(rig.path("daemon.lock"), "1 1\n/socket\n").unwrap();
+    // Its answer shows that it has read the request.
+    rig.tell(&ToSupervisor::Report);
+    rig.hear_until(|message| matches!(message, FromSupervisor::Hello { .. }).then_some(()));
+    rig.die();
+    drop(Daemon::wait(&rig));
+}
+
 /// When the turn to start one is kept while a daemon lives that does not come here, nobody can take it when that daemon
 /// dies.
 #[test]
