@@ -46,21 +46,48 @@ pub(crate) fn target_directory() -> Outcome<PathBuf> {
 
 /// Builds `meanwhile` (debug profile) and answers where the executable is.
 pub(crate) fn build_binary() -> Outcome<PathBuf> {
+    build_program("meanwhile")
+}
+
+/// The same as it is released. Takes minutes where nothing is built yet.
+pub(crate) fn build_release_binary() -> Outcome<PathBuf> {
+    build("meanwhile", &["--release"])
+}
+
+/// Builds the program that has the name of its package (debug profile).
+pub(crate) fn build_program(name: &str) -> Outcome<PathBuf> {
+    build(name, &[])
+}
+
+/// What `git` calls the state of the tree; empty outside a checkout.
+pub(crate) fn commit() -> String {
+    let output = Command::new("git")
+        .args(["describe", "--always", "--dirty", "--abbrev=10"])
+        .current_dir(root())
+        .output();
+    output.map_or_else(
+        |_| String::new(),
+        |out| String::from_utf8_lossy(&out.stdout).trim().to_owned(),
+    )
+}
+
+fn build(name: &str, options: &[&str]) -> Outcome<PathBuf> {
     let output = cargo()
-        .args(["build", "--package", "meanwhile", "--bin", "meanwhile"])
+        .args(["build", "--package", name, "--bin", name])
+        .args(options)
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| format!("cannot run cargo: {error}"))?;
     if !output.status.success() {
-        return Err("the binary does not build (see above)".to_owned());
+        return Err(format!("`{name}` does not build (see above)"));
     }
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "meanwhile")
+        .filter(|message| message["target"]["name"] == name)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .ok_or_else(|| "cargo built no executable called `meanwhile`".to_owned())
+        .ok_or_else(|| format!("cargo built no executable called `{name}`"))
 }
 
 /// The host triple, needed to name cargo's runner setting.

@@ -1,12 +1,13 @@
 //! `cargo xtask`: what a maintainer types, and what CI runs.
 //!
-//! Owns the commands `test`, `tidy`, `gen`, `demo` and `picture`. It drives cargo and the built
+//! Owns the commands `test`, `faults`, `tidy`, `gen`, `demo` and `picture`. It drives cargo and the built
 //! `meanwhile` binary from outside; it links none of the product's crates and never edits sources
 //! other than the generated files under `docs/`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool reports here")]
 
 mod cargo;
 mod demo;
+mod faults;
 mod generate;
 mod picture;
 mod test;
@@ -22,6 +23,8 @@ usage: cargo xtask <command>
 
   test [--plain] [--mode NAME]... [--package NAME]... [FILTER]
                                    every test, as root and unprivileged, with and without cgroups
+  faults [ROW]... [--mode NAME]... [--slow] [--debug-binary]
+                                   break things around the real binary, and look what is lost
   tidy                             the rules a compiler cannot check
   gen [--check]                    rewrite docs/reference from the built binary
   demo                             build, start a daemon, run a task in the background, show its end
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         "test" => test::main(rest),
         "tidy" => tidy::main(),
         "gen" => generate::main(rest),
+        "faults" => faults::main(rest),
         "demo" => demo::main(),
         "picture" => picture::main(),
         // Started by cargo in place of each test binary, see `test::runner`.

@@ -17,6 +17,7 @@ mod mode;
 mod report;
 mod results;
 mod runner;
+mod staged;
 mod staging;
 mod suite;
 
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use crate::{Outcome, cargo};
 
 pub(crate) use runner::{RUNNER_COMMAND, run_in_mode};
+pub(crate) use staged::{Door, Stages};
 
 /// Programs the tests start. Rust's own tools are known to be there: we run.
 const NEEDED: [(&str, &str); 7] = [
@@ -36,6 +38,10 @@ const NEEDED: [(&str, &str); 7] = [
     ("env", "escapees of the cancel tests"),
     ("python3", "tasks that need system calls a shell has not"),
 ];
+
+/// Every mode there is.
+pub(crate) const MODES: [&str; 6] =
+    ["root/controllers", "root/cgroup", "root/off", "user/controllers", "user/cgroup", "user/off"];
 
 /// Packages whose promises depend on cgroups: they run in every mode. The others are run once per
 /// user, because nothing they do can see a cgroup.
@@ -66,6 +72,7 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
     cgroup::sweep_dead_runs();
     let scratch = mode::Scratch::new()?;
     let mut account = report::Account::default();
+    let mut faults = suite::Faults::new(request.filter.is_empty() && request.packages.is_empty())?;
     for mode in mode::all(&scratch) {
         if !request.wants(&mode.name()) {
             account.not_tested(&mode, "not asked for on the command line");
@@ -83,7 +90,7 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
                     filter: &request.filter,
                     packages: &request.packages_in(&mode),
                 };
-                account.tested(&mode, run.start(&mode, place)?);
+                account.tested(&mode, run.start(&mode, place, &mut faults)?);
             }
         }
     }
@@ -112,10 +119,9 @@ impl Request {
                 let name = rest.next().ok_or("--package wants the name of a package")?;
                 request.packages.push(name.clone());
             } else if argument == "--mode" {
-                let known =
-                    "root/controllers root/cgroup root/off user/controllers user/cgroup user/off";
+                let known = MODES.join(" ");
                 let name = rest.next().ok_or_else(|| format!("--mode wants one of {known}"))?;
-                if !known.split(' ').any(|mode| mode == name) {
+                if !MODES.contains(&name.as_str()) {
                     return Err(format!("no mode `{name}`; there are {known}"));
                 }
                 request.modes.push(name.clone());

@@ -1,7 +1,8 @@
 //! One run of the test binaries in one mode.
 //!
 //! Owns the call of `cargo nextest run` (preferred: a process per test, hung tests are ended and
-//! named) or, where nextest is not installed, of `cargo test`. Turns either's output into results.
+//! named) or, where nextest is not installed, of `cargo test`. Turns either's output into results. The
+//! short rows of the faults follow, so that they are counted and reported as tests are.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -13,6 +14,8 @@ use super::leftovers;
 use super::mode::{Mode, Scratch};
 use super::results::{self, Verdict};
 use super::runner::RUNNER_COMMAND;
+use super::staged::Door;
+use crate::faults::{Account, Rows};
 use crate::{Outcome, cargo};
 
 /// Names of the variables that carry orders to `runner`.
@@ -84,7 +87,7 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    pub(super) fn start(&self, mode: &Mode, place: &Place) -> Outcome<Ran> {
+    pub(super) fn start(&self, mode: &Mode, place: &Place, faults: &mut Faults) -> Outcome<Ran> {
         let directory = self.scratch.for_mode(mode)?;
         let junit = self.target.join("nextest/ci/junit.xml");
         let _ = std::fs::remove_file(&junit);
@@ -122,6 +125,8 @@ impl Run<'_> {
             Engine::CargoTest => results::from_libtest(&text),
         };
         results::note_untestable(&mut results, &directory.join("tmp"));
+        let door = Door::new(mode, place, self.scratch, &directory, self.binary);
+        results.extend(faults.run(&mode.name(), &door)?);
         let any_failed = results.iter().any(|(_, verdict)| *verdict == Verdict::Failed);
         let engine_failure = (!success && !any_failed)
             .then(|| "the engine failed without naming a test (see above)".to_owned());
@@ -155,8 +160,39 @@ impl Run<'_> {
     }
 }
 
+/// The rows of `cargo xtask faults` that take under a minute, as part of the run.
+pub(super) struct Faults {
+    rows: Option<Rows>,
+    account: Account,
+}
+
+impl Faults {
+    /// With `wanted` false none is run: somebody asked for some tests only.
+    pub(super) fn new(wanted: bool) -> Outcome<Self> {
+        let rows = if wanted { Some(Rows::build()?) } else { None };
+        Ok(Self { rows, account: Account::default() })
+    }
+
+    fn run(&mut self, mode: &str, door: &Door) -> Outcome<Vec<(String, Verdict)>> {
+        let Some(rows) = &self.rows else { return Ok(Vec::new()) };
+        let before = self.account.runs().len();
+        rows.run(mode, door, &rows.chosen(&[], false)?, &mut self.account)?;
+        let new = self.account.runs()[before..].iter().map(|run| {
+            let verdict = match run["verdict"].as_str() {
+                Some("pass") => Verdict::Passed,
+                Some("not possible here") => {
+                    Verdict::NotHere(run["why"].as_str().unwrap_or_default().to_owned())
+                }
+                _ => Verdict::Failed,
+            };
+            (format!("faults {}", run["name"].as_str().unwrap_or_default()), verdict)
+        });
+        Ok(new.collect())
+    }
+}
+
 /// Our path as it was when we started: cargo may rebuild xtask while the suite runs.
-fn own_executable() -> Outcome<PathBuf> {
+pub(super) fn own_executable() -> Outcome<PathBuf> {
     let path = std::env::current_exe().map_err(|error| format!("own executable: {error}"))?;
     let text = path.to_string_lossy();
     Ok(PathBuf::from(text.strip_suffix(" (deleted)").unwrap_or(&text)))

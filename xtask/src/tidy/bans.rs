@@ -47,12 +47,12 @@ const BANS: [Ban; 5] = [
     },
     Ban {
         tokens: &["process::Command"],
-        homes: &["host", "supervisor", "cli", "testkit", "xtask"],
+        homes: &["host", "supervisor", "cli", "testkit", "faults", "xtask"],
         instead: "processes are started by host: ask it, or return an effect",
     },
     Ban {
         tokens: &["Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now"],
-        homes: &["host", "supervisor", "daemon", "cli", "testkit", "xtask", "api/client"],
+        homes: &["host", "supervisor", "daemon", "cli", "testkit", "faults", "xtask", "api/client"],
         instead: "take `now` as an argument",
     },
     Ban {
@@ -64,7 +64,7 @@ const BANS: [Ban; 5] = [
             "env::current_dir",
             "env::temp_dir",
         ],
-        homes: &["cli", "testkit", "xtask", "api/client", "host"],
+        homes: &["cli", "testkit", "faults", "xtask", "api/client", "host"],
         instead: "take the value as an argument: libraries do not read the environment",
     },
     Ban {
@@ -77,7 +77,17 @@ const BANS: [Ban; 5] = [
             "File::create",
             "OpenOptions::",
         ],
-        homes: &["store", "host", "supervisor", "daemon", "cli", "testkit", "xtask", "api/client"],
+        homes: &[
+            "store",
+            "host",
+            "supervisor",
+            "daemon",
+            "cli",
+            "testkit",
+            "faults",
+            "xtask",
+            "api/client",
+        ],
         instead: "core and api touch no files: take bytes as arguments",
     },
 ];

@@ -1,0 +1,41 @@
+//! `meanwhile-faults`: lists rows, runs one in the mode it is started in, and is the program that the
+//! tasks of its workload run.
+//!
+//! Started by `cargo xtask faults`, which chooses user and cgroup. Never starts other modes itself.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool reports here")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: meanwhile-faults list | run ROW [--report FILE]";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["list"] => {
+            println!("{}", meanwhile_faults::list());
+            ExitCode::SUCCESS
+        }
+        ["run", row] => report(meanwhile_faults::run(row, None)),
+        ["run", row, "--report", file] => {
+            report(meanwhile_faults::run(row, Some(&PathBuf::from(file))))
+        }
+        ["work", ..] => ExitCode::from(meanwhile_faults::work::main(&arguments[1..])),
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn report(outcome: Result<bool, String>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("meanwhile-faults: {message}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The rows, one file each or per small family.
+//!
+//! Owns the order of the table. A row is a `pub(super) const ROW: Row` (or `ROWS`) of its file.
+
+mod daemon_killed;
+
+use crate::row::Row;
+
+/// Every file's rows, in the order of the table.
+const ALL: &[&[Row]] = &[daemon_killed::ROWS];
+
+/// Every row.
+pub fn all() -> impl Iterator<Item = &'static Row> {
+    ALL.iter().flat_map(|rows| rows.iter())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_row_is_asked_for_by_a_name_of_its_own() {
+        let names: BTreeSet<&str> = all().map(|row| row.name).collect();
+        assert_eq!(names.len(), all().count());
+        assert!(all().all(|row| !row.stage.is_empty() && !row.expected.is_empty()));
+    }
+}

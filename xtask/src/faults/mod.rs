@@ -1,0 +1,116 @@
+//! `cargo xtask faults`: every fault on the real binary, in every mode this machine can offer.
+//!
+//! Builds the release binary and `meanwhile-faults`, starts each row in each mode as a process of its
+//! own, and keeps the account: a table, `target/faults.json`, and after a full run the page
+//! `docs/reference/reliability.md`. Never judges a row: that is the row's own work. A row that cannot
+//! be staged here is told with its reason.
+//!
+//! ```text
+//! main -> rows::list (meanwhile-faults list) -> for each mode, row: rows::Rows::run -> account
+//!      -> table::print, faults.json, page::write
+//! ```
+
+mod page;
+mod rows;
+mod table;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::test::Stages;
+use crate::{Outcome, cargo};
+
+pub(crate) use rows::{Account, Rows};
+
+/// What is written after every run.
+const ACCOUNT: &str = "faults.json";
+
+pub(crate) fn main(arguments: &[String]) -> Outcome {
+    let request = Request::parse(arguments)?;
+    let binary =
+        if request.debug_binary { cargo::build_binary()? } else { cargo::build_release_binary()? };
+    let rows = Rows::build()?;
+    let chosen = rows.chosen(&request.rows, request.slow)?;
+    let stages = Stages::new()?;
+    let target = cargo::target_directory()?;
+    let mut account = Account::default();
+    for staged in stages.doors(&binary)? {
+        if !request.modes.is_empty() && !request.modes.contains(&staged.name) {
+            account.not_run(&staged.name, "not asked for on the command line");
+            continue;
+        }
+        match &staged.available {
+            Err(reason) => account.not_run(&staged.name, reason),
+            Ok(door) => rows.run(&staged.name, door, &chosen, &mut account)?,
+        }
+    }
+    let whole = request.is_whole();
+    let account = document(&account, &rows, &request, &binary);
+    let file = target.join(ACCOUNT);
+    std::fs::write(&file, format!("{account:#}\n"))
+        .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    table::print(&account);
+    println!("the whole account: {}", file.display());
+    if whole {
+        page::write(&account, &target)?;
+    }
+    table::judge(&account)
+}
+
+fn document(account: &Account, rows: &Rows, request: &Request, binary: &Path) -> Value {
+    let profile = if request.debug_binary { "debug" } else { "release" };
+    let size = std::fs::metadata(binary).map_or(0, |about| about.len());
+    json!({
+        "machine": page::machine(),
+        "profile": profile,
+        "binary_bytes": size,
+        "commit": cargo::commit(),
+        "date": page::today(),
+        "rows": rows.all(),
+        "modes": account.modes(),
+        "runs": account.runs(),
+    })
+}
+
+/// What was asked for on the command line.
+struct Request {
+    rows: Vec<String>,
+    modes: Vec<String>,
+    slow: bool,
+    debug_binary: bool,
+}
+
+impl Request {
+    fn parse(arguments: &[String]) -> Outcome<Self> {
+        let mut request =
+            Self { rows: Vec::new(), modes: Vec::new(), slow: false, debug_binary: false };
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            match argument.as_str() {
+                "--slow" => request.slow = true,
+                "--debug-binary" => request.debug_binary = true,
+                "--mode" => {
+                    let name = rest.next().ok_or("--mode wants a name, such as root/off")?;
+                    if !crate::test::MODES.contains(&name.as_str()) {
+                        let known = crate::test::MODES.join(" ");
+                        return Err(format!("no mode `{name}`; there are {known}"));
+                    }
+                    request.modes.push(name.clone());
+                }
+                option if option.starts_with('-') => {
+                    return Err(format!(
+                        "unknown option `{option}`; there are --mode M, --slow, --debug-binary"
+                    ));
+                }
+                row => request.rows.push(row.to_owned()),
+            }
+        }
+        Ok(request)
+    }
+
+    /// All rows in all modes on the release binary: what the page is about.
+    fn is_whole(&self) -> bool {
+        self.rows.is_empty() && self.modes.is_empty() && self.slow && !self.debug_binary
+    }
+}
