@@ -9,6 +9,7 @@ mod cargo;
 mod demo;
 mod faults;
 mod generate;
+mod mutants;
 mod picture;
 mod test;
 mod tidy;
@@ -29,6 +30,7 @@ usage: cargo xtask <command>
   gen [--check]                    rewrite docs/reference from the built binary
   demo                             build, start a daemon, run a task in the background, show its end
   picture                          redraw the README's terminal picture from the real program
+  mutants [--list] [WORD]...       break every branch of recovery on purpose: some test must fail
 ";
 
 fn main() -> ExitCode {
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         "faults" => faults::main(rest),
         "demo" => demo::main(),
         "picture" => picture::main(),
+        "mutants" => mutants::main(rest),
         // Started by cargo in place of each test binary, see `test::runner`.
         test::RUNNER_COMMAND => test::run_in_mode(rest),
         "help" | "--help" | "-h" => {
