@@ -3,6 +3,8 @@
 //!
 //! Owns no state beyond the homes. Never types a command between the kill and the end of the task.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use meanwhile_testkit::{Bell, DEADLINE, Process, TestHome, until};
@@ -58,5 +60,28 @@ fn a_guard_outlasts_an_idle_supervisors_time_and_goes_with_the_last_work() {
     assert!(!supervisor.ends_within(Duration::from_secs(12)), "the queue has no guard");
     home.cli(["cancel", &waits]).ok();
     supervisor.wait_end(DEADLINE);
+    home.finish();
+}
+
+/// A newer program asked the daemon to make room and then did not come (or was killed before it had written its name).
+#[test]
+fn a_delayed_task_starts_though_the_newer_daemon_did_not_come() {
+    let home = TestHome::new();
+    let mut bell = home.bell("bell");
+    let id = home.launch_shell_with(["--delay", "3s"], &bell.shell("$$"));
+    guard(&home);
+    let old = home.daemon().expect("it was started by the first task");
+    let mut socket =
+        UnixStream::connect(home.state().join("daemon.sock")).expect("the daemon listens");
+    let body = r#"{"hand_over":true}"#;
+    let head = "POST /v1/daemon/stop HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+    let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    socket.write_all(request.as_bytes()).expect("the daemon reads");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("the daemon answers");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    old.wait_end(DEADLINE);
+    bell.wait(DEADLINE);
+    assert_eq!(home.wait(&id)["state"], "completed");
     home.finish();
 }

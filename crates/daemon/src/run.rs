@@ -161,7 +161,7 @@ fn serve(
     tracing::info!(?ending, "daemon ends");
     let _gone_already = home.socket.remove_file(SOCKET);
     server.finish();
-    if matches!(ending, Ending::Stopped)
+    if matches!(ending, Ending::Stopped | Ending::HandedOver)
         && let Err(error) = SqliteStore::merge_log(&paths.database())
     {
         tracing::warn!(%error, "the write-ahead log stays");
@@ -173,6 +173,12 @@ fn serve(
 fn let_go(lock: DaemonLock, ending: Ending) -> Result<Ran, ApiError> {
     let error = match ending {
         Ending::Stopped => return Ok(Ran::Stopped),
+        // Until the newer one has written its name over ours, an idle supervisor must not take this for a stop: the
+        // newer one may not come, or die before it has written.
+        Ending::HandedOver => {
+            lock.leave_as_if_killed();
+            return Ok(Ran::Stopped);
+        }
         Ending::Store(error) => store_error(&error),
         Ending::System(what, error) => cannot(what, &error),
     };

@@ -48,6 +48,8 @@ pub use start::{Starter, StarterInputs};
 pub enum Ending {
     /// It was asked to.
     Stopped,
+    /// It was asked to, by somebody who is about to start a newer one: it is to be missed all the same.
+    HandedOver,
     /// The store cannot be written: nothing more may be promised.
     Store(StoreError),
     /// The system refused something that the loop cannot go on without.
@@ -345,7 +347,8 @@ impl Engine {
         if let Err(ending) = self.commit(clock::now(), Vec::new(), &[]) {
             return ending;
         }
-        if !self.stopping.as_ref().is_some_and(|stopping| stopping.hand_over) {
+        let hand_over = self.stopping.as_ref().is_some_and(|stopping| stopping.hand_over);
+        if !hand_over {
             self.fleet.tell_all(&ToSupervisor::DaemonStopping);
         }
         self.fleet.flush();
@@ -354,7 +357,7 @@ impl Engine {
         {
             let _gone = to.send(reply);
         }
-        Ending::Stopped
+        if hand_over { Ending::HandedOver } else { Ending::Stopped }
     }
 
     /// The attempt an unfinished task is at, by the core.
