@@ -70,7 +70,7 @@ pub fn resolve(program: &[u8], path: Option<&[u8]>, cwd: &Path) -> Result<PathBu
             Found::Executable => check_interpreter(candidate),
             Found::Unsure => Ok(candidate),
             Found::Directory => Err(CannotStart::IsDirectory(candidate)),
-            Found::Forbidden => Err(CannotStart::NotExecutable(candidate)),
+            Found::Forbidden | Found::Hidden => Err(CannotStart::NotExecutable(candidate)),
             Found::Nothing => Err(CannotStart::NotFound { program: candidate, nearest: None }),
         };
     }
@@ -178,6 +178,8 @@ enum Found {
     Executable,
     Directory,
     Forbidden,
+    /// The way there may not be gone: what is there cannot be seen.
+    Hidden,
     Nothing,
     Unsure,
 }
@@ -185,7 +187,7 @@ enum Found {
 fn look_at(candidate: &Path) -> Found {
     match rustix::fs::stat(candidate) {
         Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP) => Found::Nothing,
-        Err(Errno::ACCESS) => Found::Forbidden,
+        Err(Errno::ACCESS) => Found::Hidden,
         Err(_) => Found::Unsure,
         Ok(stat) if is_kind(&stat, rustix::fs::FileType::Directory) => Found::Directory,
         Ok(stat) if !is_kind(&stat, rustix::fs::FileType::RegularFile) => Found::Forbidden,
@@ -198,7 +200,8 @@ fn look_at(candidate: &Path) -> Found {
 }
 
 /// The first candidate that can be executed. As execvp(3), one that may not be is passed over and
-/// only named when nothing better follows.
+/// only named when nothing better follows. Unlike it and like a shell, a directory of `PATH` that may not be searched is
+/// no sign that the program is there.
 fn search(name: &Path, path: &[u8], cwd: &Path) -> Result<PathBuf, CannotStart> {
     let mut passed_over = None;
     for directory in directories(path, cwd) {
@@ -206,7 +209,7 @@ fn search(name: &Path, path: &[u8], cwd: &Path) -> Result<PathBuf, CannotStart> 
         match look_at(&candidate) {
             Found::Executable => return check_interpreter(candidate),
             Found::Unsure => return Ok(candidate),
-            Found::Nothing => {}
+            Found::Nothing | Found::Hidden => {}
             Found::Forbidden => {
                 passed_over.get_or_insert(CannotStart::NotExecutable(candidate));
             }

@@ -185,3 +185,27 @@ fn a_program_is_looked_for_in_the_path_the_task_is_given() {
         (json!("completed"), "mine".into())
     );
 }
+
+/// A program that nobody has, with a `PATH` that names a directory the caller may not look into: a shell says 127.
+#[test]
+fn a_closed_directory_of_the_path_is_no_program() {
+    // Root is forbidden nothing: another user then calls.
+    let home = match mode::is_root() {
+        true => TestHome::builder().uid(meanwhile_testkit::free_uid()).build(),
+        false => TestHome::new(),
+    };
+    let (closed, tools) = (home.path("closed"), home.path("tools"));
+    fs::create_dir(&closed).expect("a directory can be made");
+    fs::create_dir(&tools).expect("a directory can be made");
+    script(&tools.join("mine"), "#!/bin/sh\n", 0o755);
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000))
+        .expect("own files can be changed");
+    let path = format!("PATH={}:{}:/usr/bin:/bin", closed.display(), tools.display());
+    home.cli(["run", "--wait", "--env", &path, "--", "no-such-program-here"]).expect(127);
+    // Found at the launch and gone at the start.
+    let id = home.launch_with(["--env", &path, "--delay", "1s"], ["mine"]);
+    fs::remove_file(tools.join("mine")).expect("own files can be removed");
+    let task = home.wait(&id);
+    assert_eq!(task["cause"]["kind"], "spawn_error", "{task:#}");
+    home.cli(["follow", &id]).expect(127);
+}

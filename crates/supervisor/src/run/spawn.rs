@@ -232,15 +232,20 @@ fn set_limit(limit: &Rlimit) -> Result<(), Failure> {
     if done { Ok(()) } else { Err(Failure { stage: SpawnStage::Limit, errno: libc::EPERM }) }
 }
 
-/// Tries the candidates as `execvp` does. Returns the error number that says most.
+/// Tries the candidates as `execvp` does. Returns the error number that says most; as in a shell, a directory of
+/// `PATH` that may not be searched says nothing.
 fn execute(launch: &Launch<'_>, prepared: &mut Prepared) -> i32 {
     let mut answer = libc::ENOENT;
+    let is_path = launch.argv.first().is_some_and(|name| name.as_bytes().contains(&b'/'));
     for path in &launch.candidates {
         // SAFETY: the lists end in null and point to strings that live in `launch`.
         unsafe { libc::execve(path.as_ptr(), prepared.argv.as_ptr(), prepared.env.as_ptr()) };
         match last_errno() {
             libc::ENOENT | libc::ENOTDIR => {}
-            libc::EACCES => answer = libc::EACCES,
+            libc::EACCES if is_path || rustix::fs::stat(path.as_c_str()).is_ok() => {
+                answer = libc::EACCES;
+            }
+            libc::EACCES => {}
             libc::ENOEXEC => {
                 // A script without `#!`: shells and execvp give it to sh, so people expect it to work.
                 prepared.script[1] = path.as_ptr();
