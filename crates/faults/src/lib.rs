@@ -25,6 +25,7 @@ mod row;
 pub mod rows;
 mod run;
 mod samples;
+pub mod staging;
 mod tally;
 pub mod work;
 
