@@ -1,10 +1,11 @@
 //! `cargo xtask`: what a maintainer types, and what CI runs.
 //!
-//! Owns the commands `test`, `faults`, `tidy`, `gen`, `demo` and `picture`. It drives cargo and the built
+//! Owns the commands `test`, `faults`, `bench`, `tidy`, `gen`, `demo` and `picture`. It drives cargo and the built
 //! `meanwhile` binary from outside; it links none of the product's crates and never edits sources
 //! other than the generated files under `docs/`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool reports here")]
 
+mod bench;
 mod cargo;
 mod demo;
 mod faults;
@@ -26,6 +27,8 @@ usage: cargo xtask <command>
                                    every test, as root and unprivileged, with and without cgroups
   faults [ROW]... [--mode NAME]... [--slow] [--debug-binary]
                                    break things around the real binary, and look what is lost
+  bench [--quick] [--only GROUP]... [--with-pueue] [--runs N] [--binary PATH]
+                                   the design's figures, measured beside other programs
   tidy                             the rules a compiler cannot check
   gen [--check]                    rewrite docs/reference from the built binary
   demo                             build, start a daemon, run a task in the background, show its end
@@ -44,6 +47,9 @@ fn main() -> ExitCode {
     };
     let outcome = match command {
         "test" => test::main(rest),
+        "bench" => bench::main(rest),
+        // Started by the benchmark in place of a task.
+        bench::actor::COMMAND => bench::actor::main(rest),
         "tidy" => tidy::main(),
         "gen" => generate::main(rest),
         "faults" => faults::main(rest),
