@@ -20,10 +20,12 @@ const DEEPEST: usize = 256;
 /// Deletes everything a task has on disk. What cannot be deleted stays and is logged: the task is
 /// forgotten already, and `doctor` finds files that belong to nobody.
 pub fn delete_files(home: &Home, task: TaskId) {
+    meanwhile_faultpoint::fault_point!("forget.before-deleting");
     let name = task.to_string();
     if let Ok(tasks) = open_directory(&home.state, OsStr::new("tasks")) {
         note(task, "tasks", remove_tree(tasks.as_fd(), OsStr::new(&name), 0));
     }
+    meanwhile_faultpoint::fault_point!("forget.half-deleted");
     if let Ok(stdin) = open_directory(&home.state, OsStr::new("stdin")) {
         note(task, "stdin", remove_tree(stdin.as_fd(), OsStr::new(&name), 0));
     }

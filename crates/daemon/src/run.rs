@@ -98,6 +98,7 @@ fn serve(
         }
         Err(LockError::Io(e)) => return Err(cannot("take the lock of the home", &e)),
     };
+    meanwhile_faultpoint::fault_point!("daemon.locked");
     let settings = settings::load(&paths.config).map_err(|e| {
         ApiError::new(ErrorCode::Usage, e.to_string())
             .hint(e.hint())
@@ -115,11 +116,13 @@ fn serve(
     refuse_network_home(&home, &settings)?;
     let machine = Machine::read().map_err(|e| cannot("find out which machine this is", &e))?;
     let store = open_store(&paths, &machine)?;
+    meanwhile_faultpoint::fault_point!("daemon.store-open");
     let cgroups = cgroups(&paths, &environment, &settings);
     let listener = lock
         .bind_socket(&home.socket, SOCKET)
         .map_err(|e| cannot(&format!("listen on {}", socket_path.display()), &e))?;
 
+    meanwhile_faultpoint::fault_point!("daemon.listens");
     let home = Arc::new(home);
     let bell = Arc::new(Bell::new().map_err(|e| cannot("make an eventfd", &e.into()))?);
     let (postbox, letters) = Postbox::new(Arc::clone(&bell));
@@ -154,18 +157,22 @@ fn serve(
     let ending = match engine {
         Ok(engine) => {
             readiness.take().into_iter().for_each(Readiness::ready);
+            meanwhile_faultpoint::fault_point!("daemon.ready");
             engine.run()
         }
         Err(ending) => ending,
     };
     tracing::info!(?ending, "daemon ends");
+    meanwhile_faultpoint::fault_point!("daemon.ending");
     let _gone_already = home.socket.remove_file(SOCKET);
+    meanwhile_faultpoint::fault_point!("daemon.socket-removed");
     server.finish();
     if matches!(ending, Ending::Stopped | Ending::HandedOver)
         && let Err(error) = SqliteStore::merge_log(&paths.database())
     {
         tracing::warn!(%error, "the write-ahead log stays");
     }
+    meanwhile_faultpoint::fault_point!("daemon.merged");
     let_go(lock, ending)
 }
 

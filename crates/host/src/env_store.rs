@@ -63,7 +63,9 @@ impl EnvStore {
             let _ = self.dir.remove_file(&unfinished);
             return Err(e);
         }
+        meanwhile_faultpoint::fault_point!("env.written");
         self.dir.rename_file(&unfinished, &name)?;
+        meanwhile_faultpoint::fault_point!("env.renamed");
         self.dir.sync()?;
         Ok(hash)
     }
@@ -103,6 +105,7 @@ impl EnvStore {
                 .is_some_and(|hash| hash.parse::<EnvHash>().is_ok());
             let is_unneeded = name.parse().is_ok_and(|hash| !needed(hash));
             // Anything else is not ours to remove.
+            meanwhile_faultpoint::fault_point!("env.sweeping");
             if is_unfinished || is_unneeded {
                 self.dir.remove_file(name)?;
             }

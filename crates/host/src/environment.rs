@@ -219,7 +219,9 @@ fn identifies_the_caller(name: &[u8]) -> bool {
 }
 
 fn is_for_the_daemon(name: &[u8]) -> bool {
-    name.starts_with(b"LC_") || DAEMON_NAMES.iter().any(|listed| name == listed.as_bytes())
+    meanwhile_faultpoint::is_our_variable(name)
+        || name.starts_with(b"LC_")
+        || DAEMON_NAMES.iter().any(|listed| name == listed.as_bytes())
 }
 
 /// Everything of these is about one launch of one task or session, tokens included.

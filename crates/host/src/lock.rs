@@ -111,6 +111,7 @@ impl DaemonLock {
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
             }
         }
+        meanwhile_faultpoint::fault_point!("socket.before-bind");
         dir.bind_socket(name)
     }
 
@@ -127,6 +128,7 @@ impl DaemonLock {
         text.push(b'\n');
         // Written in one piece and cut after: a reader in between sees a text that ends in the old
         // one's tail, which its two lines tell apart.
+        meanwhile_faultpoint::fault_point!("lock.taken");
         self.file.write_all_at(&text, 0)?;
         self.file.set_len(text.len() as u64)
     }

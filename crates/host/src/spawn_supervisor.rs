@@ -121,6 +121,7 @@ impl<'a> SupervisorStarter<'a> {
             inherited: &[theirs.as_fd(), self.run.as_fd()],
             lineage: Lineage::Child,
         })?;
+        meanwhile_faultpoint::fault_point!("supervisor.spawned");
         let pidfd = launched.pidfd.expect("a child has one");
         // Not reaped before we ask, so it is there even if it has ended already.
         let identity = proc::identity(launched.pid)

@@ -87,6 +87,7 @@ fn settle_in(socket: RawFd, run_dir: RawFd) -> std::io::Result<supervisor::Super
     rustix::process::chdir("/")?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    meanwhile_faultpoint::fault_point!("supervisor.begun");
     let signals = os::signal_fd()?;
     os::default_signals();
     let daemon = Connection::new(socket).map_err(std::io::Error::other)?;

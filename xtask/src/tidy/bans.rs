@@ -64,7 +64,7 @@ const BANS: [Ban; 5] = [
             "env::current_dir",
             "env::temp_dir",
         ],
-        homes: &["cli", "testkit", "faults", "xtask", "api/client", "host"],
+        homes: &["cli", "testkit", "faults", "faultpoint", "xtask", "api/client", "host"],
         instead: "take the value as an argument: libraries do not read the environment",
     },
     Ban {
@@ -85,6 +85,7 @@ const BANS: [Ban; 5] = [
             "cli",
             "testkit",
             "faults",
+            "faultpoint",
             "xtask",
             "api/client",
         ],

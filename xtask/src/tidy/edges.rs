@@ -9,13 +9,17 @@ use super::Complaint;
 use super::tree::Tree;
 use crate::{Outcome, cargo};
 
+/// Places to be killed at, empty but in a test build: no knowledge goes through it.
+const FAULTPOINT: &str = "meanwhile-faultpoint";
+
 /// Each room with the rooms it may depend on. Tests may use `testkit` besides.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("meanwhile-core", &[]),
+    (FAULTPOINT, &[]),
     ("meanwhile-api", &[]),
-    ("meanwhile-supervisor", &[]),
-    ("meanwhile-store", &["meanwhile-core"]),
-    ("meanwhile-host", &["meanwhile-core", "meanwhile-supervisor"]),
+    ("meanwhile-supervisor", &[FAULTPOINT]),
+    ("meanwhile-store", &["meanwhile-core", FAULTPOINT]),
+    ("meanwhile-host", &["meanwhile-core", "meanwhile-supervisor", FAULTPOINT]),
     (
         "meanwhile-daemon",
         &[
@@ -24,9 +28,10 @@ const ALLOWED: [(&str, &[&str]); 11] = [
             "meanwhile-host",
             "meanwhile-supervisor",
             "meanwhile-api",
+            FAULTPOINT,
         ],
     ),
-    ("meanwhile", &["meanwhile-api", "meanwhile-daemon", "meanwhile-supervisor"]),
+    ("meanwhile", &["meanwhile-api", "meanwhile-daemon", "meanwhile-supervisor", FAULTPOINT]),
     ("meanwhile-testkit", &["meanwhile-core", "meanwhile-store"]),
     // Reads records itself, so that it need not believe the program it breaks.
     (

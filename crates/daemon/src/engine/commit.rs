@@ -54,6 +54,7 @@ impl Engine {
         let events = std::mem::take(&mut self.deferred);
         self.flush_at = None;
         let batch = Batch { now, events: &events, replies: &replies, ..Batch::default() };
+        meanwhile_faultpoint::fault_point!("commit.before", events.iter().map(|e| e.fact.name()));
         let committed = match self.store.commit(&batch) {
             Err(StoreError::Full { path }) => {
                 tracing::error!(?path, "disk full: giving up the reserve, holding starts");
@@ -63,6 +64,7 @@ impl Engine {
             other => other,
         }
         .map_err(Ending::Store)?;
+        meanwhile_faultpoint::fault_point!("commit.after", events.iter().map(|e| e.fact.name()));
         self.status.commits += 1;
         self.status.events += events.len() as u64;
         self.committed.send_replace(committed.last_seq);
@@ -91,6 +93,7 @@ impl Engine {
     fn make_reserve(&mut self) {
         use meanwhile_host::home::RESERVE;
         use rustix::fs::{FallocateFlags, fallocate};
+        meanwhile_faultpoint::fault_point!("reserve.before");
         let made = self.home.state.open_or_create_file(RESERVE).and_then(|file| {
             match fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES) {
                 // A file system that cannot reserve: the promise is weaker there, doctor says so.

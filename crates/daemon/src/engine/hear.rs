@@ -58,6 +58,7 @@ impl Engine {
                 };
                 self.starter.settled(job.token);
                 self.alive.insert(job.token);
+                meanwhile_faultpoint::fault_point!("hear.started");
                 self.report(now, job, Report::Started { pid, supervisor_pid }, turn);
             }
             FromSupervisor::Ended(record) => {
@@ -130,6 +131,7 @@ impl Engine {
         }
         let over = self.core.standing(job.task).is_some_and(|view| view.state.is_terminal());
         let report = if over { Report::Emptied } else { self.report_of(job, record) };
+        meanwhile_faultpoint::fault_point!("hear.ended");
         self.report(now, job, report, turn);
     }
 
@@ -178,6 +180,7 @@ impl Engine {
 
     /// The supervisor of an active attempt is gone or was never met: reads what became of it.
     pub(super) fn look_into(&mut self, now: Now, job: Job, turn: &mut Turn) {
+        meanwhile_faultpoint::fault_point!("recover.look");
         match verdict(&self.home, self.starter.boot_id(), job) {
             Err(error) => {
                 tracing::error!(%error, "nothing is known of an attempt yet");

@@ -215,10 +215,12 @@ impl Engine {
             env_sweep_at: None,
             retention_at: now.boot,
         };
+        meanwhile_faultpoint::fault_point!("engine.loaded");
         engine.remember_place(now)?;
         if !same_boot {
             engine.earlier_boot = active.iter().map(|job| job.token).collect();
         }
+        meanwhile_faultpoint::fault_point!("engine.placed");
         engine.recover(active);
         Ok(engine)
     }
@@ -271,11 +273,14 @@ impl Engine {
         if ended {
             self.plan_env_sweep(now);
         }
+        meanwhile_faultpoint::fault_point!("turn.performed");
         self.fleet.flush();
+        meanwhile_faultpoint::fault_point!("turn.flushed");
         for PendingReply { to, reply, request: _ } in replies {
             // A client that is gone asks again, under the same request id.
             let _gone = to.send(reply);
         }
+        meanwhile_faultpoint::fault_point!("turn.answered");
         self.status.turns += 1;
         Ok(())
     }
@@ -352,6 +357,7 @@ impl Engine {
             self.fleet.tell_all(&ToSupervisor::DaemonStopping);
         }
         self.fleet.flush();
+        meanwhile_faultpoint::fault_point!("stop.told");
         for PendingReply { to, reply, .. } in
             self.stopping.take().into_iter().flat_map(|s| s.replies)
         {

@@ -38,6 +38,7 @@ impl Engine {
                 };
                 let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
                 let stop = ToSupervisor::Stop { token: Token(token.0), why, grace_ms };
+                meanwhile_faultpoint::fault_point!("stop.before-telling");
                 if !self.fleet.tell(token, &stop) && !self.hasten_postponed(token) {
                     tracing::info!(%task, "its supervisor is told to stop once it is reached");
                 }
@@ -49,6 +50,7 @@ impl Engine {
                 self.set_postponed_timeout(token, timeout);
             }
             Effect::Recorded { task: _, token } => {
+                meanwhile_faultpoint::fault_point!("recorded.before-telling");
                 self.fleet.tell(token, &ToSupervisor::Recorded { token: Token(token.0) });
                 self.starter.settled(token);
                 let stays = self.starter.take_stays(token);

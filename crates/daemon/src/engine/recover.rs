@@ -42,6 +42,7 @@ pub(super) fn active_attempts(tasks: &[LoadedTask]) -> Vec<Job> {
 impl Engine {
     /// Looks into every active attempt; what follows is applied in the first turn.
     pub(super) fn recover(&mut self, active: Vec<Job>) {
+        meanwhile_faultpoint::fault_point!("recover.before");
         if let Err(error) = remove_dead_sockets(self.starter.run_dir()) {
             tracing::warn!(%error, "sockets of supervisors that are gone stay");
         }
@@ -74,6 +75,7 @@ impl Engine {
                 let init = self.starter.init(&name);
                 let key =
                     self.fleet.add(socket.into(), who, None, &init).map_err(|e| e.to_string())?;
+                meanwhile_faultpoint::fault_point!("recover.connected");
                 self.fleet.assign(key, job);
                 Ok(())
             });

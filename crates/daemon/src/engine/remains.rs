@@ -104,14 +104,17 @@ impl Engine {
             postbox.post(Letter { ask, request: None, reply });
         };
         let spawned = std::thread::Builder::new().name("remains".into()).spawn(move || {
+            meanwhile_faultpoint::fault_point!("remains.before");
             if !emptied(&target) {
                 tell(false);
                 // The watch goes on: the seat is freed when it is gone.
                 while !emptied(&target) {}
             }
+            meanwhile_faultpoint::fault_point!("remains.emptied");
             if !keeps_tmp {
                 crate::retention::delete_tmp(&home, task, target.attempt);
             }
+            meanwhile_faultpoint::fault_point!("remains.cleaned");
             tell(true);
         });
         match spawned {

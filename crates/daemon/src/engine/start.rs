@@ -188,8 +188,10 @@ impl Starter {
             .and_then(|tasks| tasks.subdir(&task.to_string()))
             .map_err(|e| io::Error::other(e.to_string()))?;
         dir.remove_file(ENV_NAME)?;
+        meanwhile_faultpoint::fault_point!("retry.env-removed");
         let mut file = dir.create_new_file(ENV_NAME)?;
         file.write_all(hash.as_bytes())?;
+        meanwhile_faultpoint::fault_point!("retry.env-written");
         file.sync_data()
     }
 
@@ -339,6 +341,7 @@ impl Engine {
         timeout: Option<Duration>,
         taker: Taker,
     ) -> Result<(), (i32, String)> {
+        meanwhile_faultpoint::fault_point!("start.before");
         let spec = self.spec(job.task).ok_or((0, "its launch parameters are gone".to_owned()))?;
         let start = self
             .starter
@@ -348,6 +351,7 @@ impl Engine {
             .home
             .attempt(job.task, job.attempt)
             .map_err(|e| (dir_errno(&e), format!("make its directory: {e}")))?;
+        meanwhile_faultpoint::fault_point!("start.directory-made");
         let idle = match taker {
             Taker::IdleFirst => self.fleet.take_idle(),
             Taker::New => None,
@@ -356,6 +360,7 @@ impl Engine {
             Some(key) => key,
             None => self.new_supervisor().map_err(io_error("start a supervisor"))?,
         };
+        meanwhile_faultpoint::fault_point!("start.supervisor-ready");
         if let Err(error) = self.hand_over(key, job, &start, &dir) {
             self.fleet.give_back(key);
             return Err(error);
@@ -365,6 +370,7 @@ impl Engine {
         } else {
             self.starter.fresh.insert(job.token);
         }
+        meanwhile_faultpoint::fault_point!("start.queued");
         self.starter.drop_spec(job.task);
         Ok(())
     }
@@ -389,6 +395,7 @@ impl Engine {
         };
         let owner = Owner::create(dir, &header)
             .map_err(|errno| (errno.raw_os_error(), format!("claim its owner file: {errno}")))?;
+        meanwhile_faultpoint::fault_point!("start.claimed");
         let dir = dir.as_fd().try_clone_to_owned().map_err(io_error("share its directory"))?;
         self.fleet.start(key, job, start, owner.into_fd(), dir).map_err(|error| match &error {
             WireError::Io(errno) => (errno.raw_os_error(), error.to_string()),

@@ -258,7 +258,9 @@ fn make(path: &Path, identity: &Identity) -> Result<(), StoreError> {
     fill().map_err(|fault| fault.at(path))?;
     db.close().map_err(|(_, error)| Fault::from(error).at(path))?;
     File::open(&unfinished).and_then(|file| file.sync_all()).map_err(failed)?;
+    meanwhile_faultpoint::fault_point!("store.made");
     fs::rename(&unfinished, path).map_err(failed)?;
+    meanwhile_faultpoint::fault_point!("store.renamed");
     sync_directory_of(path).map_err(failed)
 }
 

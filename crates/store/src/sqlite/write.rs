@@ -17,7 +17,9 @@ pub(super) fn transaction<T>(
 ) -> Result<T, Fault> {
     let tx = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
     let done = work(&tx)?;
+    meanwhile_faultpoint::fault_point!("store.before-commit");
     tx.commit()?;
+    meanwhile_faultpoint::fault_point!("store.committed");
     Ok(done)
 }
 

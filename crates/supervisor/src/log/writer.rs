@@ -203,6 +203,7 @@ impl LogWriter {
         if matches!(self.place, Place::Head(_)) {
             self.cut_head();
         }
+        meanwhile_faultpoint::fault_point!("log.head-cut");
         self.open_segment();
         if self.is_failing() { 0 } else { self.division.segment() }
     }
@@ -221,6 +222,7 @@ impl LogWriter {
             Err(_) => 0,
         };
         let Place::Head(head) = &self.place else { return };
+        meanwhile_faultpoint::fault_point!("log.tail-copied");
         if rustix::fs::ftruncate(&head.file, self.division.head()).is_ok() {
             self.held = self.division.head() + kept;
         }
@@ -247,6 +249,7 @@ impl LogWriter {
         while self.segments.len() >= SEGMENTS_KEPT {
             let oldest = self.segments.remove(0);
             self.held -= self.lengths.remove(0);
+            meanwhile_faultpoint::fault_point!("log.before-dropping");
             let name = self.stream.segment_name(oldest);
             let _ = rustix::fs::unlinkat(&self.dir, name, AtFlags::empty());
         }

@@ -109,7 +109,9 @@ impl Attempt {
         let owner = Owner::from_fd(owner);
         fence(&owner, &spec)?;
         let mark = StartedMark { wall_ms: clock::wall_ms(), boottime_ms: clock::boottime_ms() };
+        meanwhile_faultpoint::fault_point!("attempt.fenced");
         owner.write_started(mark).map_err(|_| RefusedWhy::OwnerFile)?;
+        meanwhile_faultpoint::fault_point!("attempt.marked");
         let mut attempt = Self {
             owner,
             main: Main::Never,
@@ -146,11 +148,13 @@ impl Attempt {
     }
 
     fn take(&mut self, prepared: prepare::Prepared) -> Messages {
+        meanwhile_faultpoint::fault_point!("attempt.forked");
         let pid = prepared.spawned.pid;
         // Our own child keeps its number until we read its status.
         let main = MainProcess { pid, start_time: process::start_time(pid).unwrap_or(0) };
         // A mark that cannot be written costs a daemon that recovers the main process's number, no more.
         let _ = self.owner.write_main(main);
+        meanwhile_faultpoint::fault_point!("attempt.main-written");
         self.main = Main::Alive(main);
         // The child has its copy; what may be megabytes is not kept for as long as the task runs.
         self.spec.env = Vec::new();
@@ -196,6 +200,7 @@ impl Attempt {
         };
         self.exec_report = None;
         if let Some(Failure { stage, errno }) = Failure::read(&bytes[..read]) {
+            meanwhile_faultpoint::fault_point!("attempt.exec-failed");
             return self.fail(prepare::child_error(&self.spec, stage, errno));
         }
         let (Main::Alive(main) | Main::Ended(main, _)) = &self.main else { return Vec::new() };
@@ -218,6 +223,7 @@ impl Attempt {
         if let Main::Alive(main) = self.main
             && main.pid == pid
         {
+            meanwhile_faultpoint::fault_point!("attempt.reaped");
             self.main = Main::Ended(main, MainEnd { status, usage });
             self.mark_end();
         }
@@ -414,6 +420,7 @@ impl Attempt {
 
     /// The daemon has the record.
     pub(super) fn on_recorded(&mut self) {
+        meanwhile_faultpoint::fault_point!("attempt.recorded");
         self.recorded = self.record.is_some();
     }
 
@@ -492,9 +499,11 @@ impl Attempt {
         if self.pending_written {
             return;
         }
+        meanwhile_faultpoint::fault_point!("attempt.before-pending");
         self.pending_written = true;
         let record = self.make_record(TreeState::Pending);
         let _ = self.owner.write_exit_pending(&record);
+        meanwhile_faultpoint::fault_point!("attempt.pending-written");
     }
 
     fn finish(&mut self, tree: TreeState, buffer: &mut Vec<u8>, now: Moment) -> Messages {
@@ -509,7 +518,9 @@ impl Attempt {
         if tree == TreeState::Empty {
             messages.extend(self.clean());
         }
+        meanwhile_faultpoint::fault_point!("attempt.before-record");
         let written = self.owner.write_exit_final(&record);
+        meanwhile_faultpoint::fault_point!("attempt.record-written");
         self.on_file = written.is_ok();
         if let Err(errno) = written {
             let text =
@@ -556,6 +567,7 @@ impl Attempt {
         {
             notes.push(format!("the cgroup of {} stays: {errno}", self.spec.task));
         }
+        meanwhile_faultpoint::fault_point!("attempt.cgroup-removed");
         if let Some(path) = &self.spec.tmpdir
             && !self.spec.keep_tmp
             && let Err(errno) = tmpdir::remove(path)

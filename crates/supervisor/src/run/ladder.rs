@@ -69,6 +69,7 @@ impl Ladder {
                 let _ = process::signal(member.identity, signal);
             }
         }
+        meanwhile_faultpoint::fault_point!("ladder.asked");
         Self::Asked { kill_at: now.after(grace) }
     }
 
@@ -92,7 +93,9 @@ impl Ladder {
         if now < self.next() {
             return Step::Going;
         }
+        meanwhile_faultpoint::fault_point!("ladder.before-kill");
         kill_all(cgroup);
+        meanwhile_faultpoint::fault_point!("ladder.killed");
         match self {
             Self::Asked { .. } => {
                 let next = now.after(KILL_WALK_EVERY);

@@ -111,6 +111,7 @@ pub(super) fn start(spec: &StartSpec, dir: &OwnedFd, base: &Base) -> Result<Prep
         oom_score: &base.oom_score,
         cgroup: cgroup.as_ref().zip(procs.as_ref()).map(|(c, procs)| (c.dir(), procs.as_fd())),
     };
+    meanwhile_faultpoint::fault_point!("attempt.before-fork");
     let spawned = match spawn(&launch) {
         Ok(spawned) => spawned,
         Err(cause) => {

@@ -91,9 +91,11 @@ impl Reviver {
         self.next = Some(now.after(self.pause));
         self.turn = None;
         self.turn = take_turn(run_dir);
+        meanwhile_faultpoint::fault_point!("revive.turn-taken");
         let alive = self.turn.is_some() && start(init) == DaemonResult::Alive;
         // One that lives may never come here, and with the queue's need nobody will: then nobody says that the
         // turn is over, and the others' would not come when that daemon dies.
+        meanwhile_faultpoint::fault_point!("revive.started");
         if alive || need == Need::Queue {
             self.turn = None;
         }

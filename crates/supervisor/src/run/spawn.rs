@@ -135,6 +135,7 @@ fn fork(launch: &Launch<'_>) -> io::Result<(libc::pid_t, bool)> {
 
 /// The child's side: set up and execute, or report and end.
 fn child(launch: &Launch<'_>, prepared: &mut Prepared, report: RawFd, parent: u32) -> ! {
+    meanwhile_faultpoint::fault_point!("child.born");
     let failure = match set_up(launch, parent) {
         Ok(()) => Failure { stage: SpawnStage::Exec, errno: execute(launch, prepared) },
         Err(failure) => failure,

@@ -348,6 +348,7 @@ impl Supervisor {
                 }
             }
         }
+        meanwhile_faultpoint::fault_point!("supervisor.init");
         self.init = Some(init);
         self.repeat_end(from);
     }
@@ -360,6 +361,7 @@ impl Supervisor {
     }
 
     fn on_start(&mut self, spec: Box<StartSpec>, owner: OwnedFd, dir: &OwnedFd) {
+        meanwhile_faultpoint::fault_point!("supervisor.start-read");
         let token = spec.token;
         // The record of the task before may have come in the same read.
         self.put_away();
@@ -452,6 +454,7 @@ impl Supervisor {
         if !self.task.as_ref().is_some_and(Attempt::is_over) {
             return false;
         }
+        meanwhile_faultpoint::fault_point!("supervisor.putting-away");
         self.task = None;
         self.tasks_run += 1;
         self.idle_since = Moment::now();

@@ -108,6 +108,7 @@ impl Spooled {
     fn link(&mut self, task: TaskId, token: &str) -> Result<(), ApiError> {
         use rustix::fs::{AtFlags, linkat};
         let name = task.to_string();
+        meanwhile_faultpoint::fault_point!("stdin.before-naming");
         match linkat(&self.directory, token, &self.directory, name, AtFlags::empty()) {
             Ok(()) => {
                 self.names.push(task);
@@ -172,6 +173,7 @@ pub(super) async fn upload(context: &Context, mut body: Incoming) -> Answered {
         let _gone_already = directory.remove_file(&token);
         return Err(error);
     }
+    meanwhile_faultpoint::fault_point!("stdin.spooled");
     json(&StdinReply { token, bytes: bytes as u64 })
 }
 
