@@ -20,6 +20,7 @@
 
 pub mod check;
 mod load;
+pub mod points;
 pub mod record;
 mod row;
 pub mod rows;

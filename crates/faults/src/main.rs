@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: meanwhile-faults list | run ROW [--report FILE]";
+const USAGE: &str = "usage: meanwhile-faults list | run ROW [--report FILE] | points [NAME]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -21,12 +21,28 @@ fn main() -> ExitCode {
         ["run", row, "--report", file] => {
             report(meanwhile_faults::run(row, Some(&PathBuf::from(file))))
         }
+        [meanwhile_faults::points::COMMAND] => meanwhile_faults::points::story(),
+        ["points", ref only @ ..] => points(only.first().copied().unwrap_or_default()),
         ["work", ..] => ExitCode::from(meanwhile_faults::work::main(&arguments[1..])),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
         }
     }
+}
+
+/// Every fault point whose name contains `only`.
+fn points(only: &str) -> ExitCode {
+    let Some(binary) = meanwhile_faults::points::binary() else {
+        eprintln!("meanwhile-faults: no build with fault points: `cargo xtask points` makes one");
+        return ExitCode::from(2);
+    };
+    let scratch = std::env::temp_dir().join(format!("mw-points-{}", std::process::id()));
+    let began = std::time::Instant::now();
+    let covered = meanwhile_faults::points::cover(&binary, &scratch, only);
+    println!("{}", meanwhile_faults::points::words(&covered, began));
+    covered.complaints.iter().for_each(|complaint| println!("COMPLAINT: {complaint}"));
+    ExitCode::from(u8::from(!covered.complaints.is_empty()))
 }
 
 fn report(outcome: Result<bool, String>) -> ExitCode {

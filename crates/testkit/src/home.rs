@@ -190,6 +190,10 @@ impl TestHome {
         if let Some(nonce) = std::env::var_os("MEANWHILE_TEST_NONCE") {
             variables.push(("MEANWHILE_TEST_NONCE".into(), nonce));
         }
+        // Where a build with fault points is told what is armed; no other knows the name.
+        if let Some(directory) = std::env::var_os("MEANWHILE_FAULTS") {
+            variables.push(("MEANWHILE_FAULTS".into(), directory));
+        }
         variables
     }
 

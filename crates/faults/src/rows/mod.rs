@@ -3,12 +3,13 @@
 //! Owns the order of the table. A row is a `pub(super) const ROW: Row` (or `ROWS`) of its file.
 
 mod daemon_killed;
+mod fault_points;
 mod moments;
 
 use crate::row::Row;
 
 /// Every file's rows, in the order of the table.
-const ALL: &[&[Row]] = &[daemon_killed::ROWS, moments::ROWS];
+const ALL: &[&[Row]] = &[daemon_killed::ROWS, moments::ROWS, fault_points::ROWS];
 
 /// Every row.
 pub fn all() -> impl Iterator<Item = &'static Row> {
