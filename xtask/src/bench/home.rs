@@ -5,12 +5,16 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::ground::{Ground, Scratch, finish};
 use super::machine::NO_OP;
 use crate::Outcome;
+
+/// How often a task that was launched is asked for its supervisor.
+const TRIES: usize = 500;
 
 /// See the module.
 pub(super) struct Home {
@@ -84,6 +88,20 @@ impl Home {
             return Ok(());
         }
         Err(format!("expected {expected} completed tasks, the summary says {summary}"))
+    }
+
+    /// Launches a task; answers the pid of its supervisor once the task runs.
+    pub(super) fn supervisor_of_new(&self, words: &[&str]) -> Outcome<u32> {
+        let id = self.call(&[&["run", "--"], words].concat())?;
+        for _ in 0..TRIES {
+            let pid = self.json(&["status", &id])?["supervisor_pid"].as_u64();
+            if let Some(pid) = pid.and_then(|pid| u32::try_from(pid).ok()) {
+                return Ok(pid);
+            }
+            // sleep: a start is no event the command line can wait for
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(format!("task {id} got no supervisor"))
     }
 
     pub(super) fn daemon_pid(&self) -> Outcome<u32> {

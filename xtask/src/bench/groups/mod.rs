@@ -4,6 +4,11 @@
 //! must be reached.
 
 mod calls;
+mod idle;
+mod log;
+mod memory;
+mod recovery;
+mod scale;
 mod throughput;
 
 use super::Bench;
@@ -30,4 +35,13 @@ pub(super) const GROUPS: &[Group] = &[
         measure: throughput::measure,
     },
     Group { name: "calls", title: "One call per task", measure: calls::measure },
+    Group { name: "log", title: "A gigabyte of output", measure: log::measure },
+    Group { name: "memory", title: "Memory", measure: memory::measure },
+    Group { name: "scale", title: "A growing store", measure: scale::measure },
+    Group {
+        name: "recovery",
+        title: "Coming back, coming up, and a crowd",
+        measure: recovery::measure,
+    },
+    Group { name: "idle", title: "Nothing to do", measure: idle::measure },
 ];

@@ -74,6 +74,10 @@ impl Cluster {
         self.ask(&json!({"do": "queue", "count": count, "program": program})).map(drop)
     }
 
+    pub(in crate::bench) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// PSS beyond the bare interpreter's, MB.
     pub(in crate::bench) fn memory_mb(&mut self) -> Outcome<f64> {
         let answer = self.ask(&json!({"do": "memory"}))?;
