@@ -42,6 +42,7 @@ mod home;
 mod invoke;
 pub mod mode;
 mod process;
+pub mod sim;
 mod watch;
 
 pub use dice::Dice;

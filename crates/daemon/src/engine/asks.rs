@@ -176,7 +176,11 @@ impl Engine {
                 None => None,
                 Some(key) => match in_turn.get(key) {
                     Some(id) => Some(*id),
-                    None => self.store.by_idempotency_key(key).map_err(|e| store_error(&e))?,
+                    None => self
+                        .store
+                        .by_idempotency_key(key)
+                        .map_err(|e| store_error(&e))?
+                        .filter(|old| !self.just_forgotten.contains(old)),
                 },
             };
             if let Some(old) = old {
@@ -215,6 +219,7 @@ impl Engine {
                 .iter()
                 .map(|d| d.task)
                 .filter(|id| !batch.contains(id) && self.core.standing(*id).is_none())
+                .filter(|id| !self.just_forgotten.contains(id))
                 .collect();
             let stored = self.store.states(&gone).map_err(|e| store_error(&e))?;
             let states = gone.into_iter().zip(stored);
@@ -297,6 +302,9 @@ impl Engine {
         if let Some(view) = self.core.standing(task) {
             return Ok(Some(view.state));
         }
+        if self.just_forgotten.contains(&task) {
+            return Ok(None);
+        }
         let states = self.store.states(&[task]).map_err(|e| store_error(&e))?;
         Ok(states.into_iter().next().flatten())
     }
@@ -334,6 +342,8 @@ impl Engine {
             .zip(states)
             .filter_map(|(id, state)| Some((id, state.filter(|s| s.is_terminal())?)))
             .filter(|(id, _)| self.core.standing(*id).is_none())
+            // Once, however often it is asked for before the store has heard of it.
+            .filter(|(id, _)| self.just_forgotten.insert(*id))
             .collect();
         let ids = ended.iter().map(|(id, _)| *id).collect();
         self.core.apply(now, entropy(), Input::Forget(ids), turn).map_err(|r| error(&r))?;

@@ -187,7 +187,7 @@ impl Engine {
                 self.look_again(now, job);
             }
             Ok(Verdict::Held(header)) => self.reach(now, job, header.as_ref()),
-            Ok(Verdict::NeverRan) if self.has_started(job) => self.unowned(now, job, turn),
+            Ok(Verdict::NeverRan) if self.may_have_started(job) => self.unowned(now, job, turn),
             Ok(Verdict::NeverRan) => self.never_ran(now, job, turn),
             Ok(Verdict::Ended { record, leftovers: false, .. }) => {
                 self.ended(now, job, &record, turn);
@@ -204,8 +204,13 @@ impl Engine {
         }
     }
 
-    /// Whether the store knows that the attempt ran, whatever its file says.
-    fn has_started(&self, job: Job) -> bool {
+    /// Whether the attempt may have run although its file says nothing: the store knows that it did, or the
+    /// machine went down under it. Files are not synced, so a power cut can take the mark of a start with it,
+    /// and what may have run is not run again as the same attempt.
+    fn may_have_started(&self, job: Job) -> bool {
+        if self.earlier_boot.contains(&job.token) {
+            return true;
+        }
         let view = self.core.standing(job.task).filter(|view| view.token == Some(job.token));
         view.is_some_and(|view| view.state != State::Starting)
     }

@@ -142,6 +142,8 @@ pub struct Engine {
     /// When captured environments are deleted if nothing is unfinished by then.
     env_sweep_at: Option<Boot>,
     retention_at: Boot,
+    /// Tasks forgotten in this turn: the store has them until its commit.
+    just_forgotten: HashSet<TaskId>,
 }
 
 struct Stopping {
@@ -214,6 +216,7 @@ impl Engine {
             env_gate,
             env_sweep_at: None,
             retention_at: now.boot,
+            just_forgotten: HashSet::new(),
         };
         meanwhile_faultpoint::fault_point!("engine.loaded");
         engine.remember_place(now)?;
@@ -266,6 +269,7 @@ impl Engine {
         self.core.settle(now, entropy(), &mut turn);
         let Turn { events, effects } = turn;
         self.commit(now, events, &replies)?;
+        self.just_forgotten.clear();
         let ended = effects.iter().any(|e| matches!(e, Effect::Dropped { .. }));
         for effect in effects {
             self.perform(effect);

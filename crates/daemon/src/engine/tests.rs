@@ -324,6 +324,47 @@ fn an_attempt_that_ran_and_whose_file_is_gone_is_lost_and_never_stuck() {
     check("an earlier boot", Cause::Reboot);
 }
 
+/// Files are not synced: after a power cut the mark of a start may be gone, the file with it.
+#[test]
+fn what_was_starting_when_the_machine_went_down_is_not_run_again_as_the_same_attempt() {
+    for file_survives in [false, true] {
+        let mut bench = Bench::new("an earlier boot");
+        let task = bench.queued(1);
+        bench.record(task, Fact::Starting { token: token(task) });
+        if file_survives {
+            drop(Scripted::of(&bench, task));
+        }
+        bench.start();
+        bench.until(|b| b.state(task).is_terminal());
+        assert_eq!((bench.state(task), bench.cause(task)), (State::Interrupted, Cause::Reboot));
+    }
+}
+
+#[test]
+fn a_task_that_is_forgotten_twice_in_one_turn_is_forgotten_once_and_is_unknown_at_once() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.queued(1);
+    bench.start();
+    bench.cancel(task);
+    bench.turn();
+    let mut answers: Vec<_> = [vec![task, task], vec![task]]
+        .into_iter()
+        .map(|tasks| bench.ask(Ask::Forget { tasks }))
+        .collect();
+    let mut retry = bench.ask(Ask::Retry { task, by: Actor::Person, env: None });
+    bench.turn();
+    let changes: Vec<usize> = answers
+        .iter_mut()
+        .map(|answer| match answer.try_recv().unwrap().unwrap() {
+            Reply::Changed(changes) => changes.len(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(changes, [1, 0]);
+    assert!(retry.try_recv().unwrap().is_err(), "what is forgotten is not tried again");
+    assert_eq!(bench.store.clone().states(&[task]).unwrap(), [None]);
+}
+
 #[test]
 fn an_idle_supervisor_is_kept_when_a_start_for_it_fails() {
     let mut bench = Bench::new(BOOT);
