@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Resource};
 
 use crate::cgroup::{Controllers, NoCgroup, Origin, Prospect, Subtree};
@@ -78,6 +79,7 @@ pub fn examine(examination: &Examination<'_>) -> Vec<Fact> {
     facts.push(logout(&Logout::read(examination)));
     if let Some(state) = examination.state {
         facts.push(home_disk(machine::file_system(state).ok()));
+        facts.push(writable(try_to_write(state)));
         facts.push(space(free_bytes(state).ok()));
     }
     facts.extend([pidfds(), subreaper(), waiting(), descriptors(), wall_clock(clock::wall().0)]);
@@ -234,6 +236,45 @@ fn home_disk(found: Option<FileSystem>) -> Fact {
         None => {
             let what = "its file system cannot be looked at";
             Fact::new((NAME, Status::Weaker), what, "a result is never lost", hint)
+        }
+    }
+}
+
+/// A file without a name: nothing of it is ever seen. After an error in it a file system may refuse writes
+/// without calling itself read-only.
+fn try_to_write(state: &Dir) -> Result<(), Errno> {
+    use rustix::fs::{AtFlags, Mode, OFlags, accessat, openat};
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    match openat(state, ".", flags, Mode::RUSR | Mode::WUSR) {
+        Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
+            accessat(state, ".", rustix::fs::Access::WRITE_OK, AtFlags::EACCESS)
+        }
+        other => other.map(drop),
+    }
+}
+
+fn writable(tried: Result<(), Errno>) -> Fact {
+    const NAME: &str = "writable";
+    let promise = "new work is accepted, and ends are recorded";
+    match tried {
+        Ok(()) => Fact::ok(NAME, "the home can be written"),
+        Err(Errno::ROFS) => {
+            let what = "its file system is read-only, or became so after an error";
+            let hint = "dmesg says which; repair and mount it again, then any command goes on";
+            Fact::new((NAME, Status::Bad), what, promise, hint)
+        }
+        // What there is too little of is told by `disk`.
+        Err(Errno::NOSPC | Errno::DQUOT) => {
+            Fact::ok(NAME, "the home can be written, if it had space")
+        }
+        Err(errno) => {
+            let hint = "the home, and what is above it, must be yours";
+            Fact::new(
+                (NAME, Status::Bad),
+                format!("the home cannot be written: {errno}"),
+                promise,
+                hint,
+            )
         }
     }
 }

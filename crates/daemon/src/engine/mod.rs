@@ -224,6 +224,7 @@ impl Engine {
             engine.earlier_boot = active.iter().map(|job| job.token).collect();
         }
         meanwhile_faultpoint::fault_point!("engine.placed");
+        engine.finish_forgetting()?;
         engine.recover(active);
         Ok(engine)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use meanwhile_core::StopWhy;
 use meanwhile_core::input::Report;
 use meanwhile_core::{Boot, Effect, Input, Now, TaskId, TaskSpec, Turn, Wall};
-use meanwhile_store::Retention;
+use meanwhile_store::{EventFilter, Logged, Retention};
 use meanwhile_supervisor::wire::{self, ToSupervisor, Token};
 
 use super::fleet::Job;
@@ -19,6 +19,8 @@ use crate::letters::Reply;
 const RETENTION_EVERY: Duration = Duration::from_secs(3600);
 /// Tasks forgotten per turn, so that no turn takes long.
 const FORGET_AT_ONCE: usize = 200;
+/// Entries at the end of the event log among which are those of the last turn: a page of `clean` has 500 tasks.
+const FORGOTTEN_LAST: u64 = 600;
 /// Entries of the event log deleted per turn, for the same reason.
 const TRIM_AT_ONCE: usize = 10_000;
 
@@ -141,6 +143,20 @@ impl Engine {
                     wal_bytes = checkpoint.wal_bytes,
                     "a reader holds a transaction open: the write-ahead log cannot be rewound"
                 );
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes what the last daemon forgot and did not come to delete: those facts are the log's last.
+    pub(super) fn finish_forgetting(&mut self) -> Result<(), Ending> {
+        let last = self.store.last_seq().map_err(Ending::Store)?;
+        let since = last.saturating_sub(FORGOTTEN_LAST);
+        let limit = usize::try_from(FORGOTTEN_LAST).expect("it is a few hundred");
+        let events = self.store.events_since(since, limit, &EventFilter::default());
+        for event in events.map_err(Ending::Store)? {
+            if event.what == Logged::Forgotten {
+                crate::retention::delete_files(&self.home, event.task);
             }
         }
         Ok(())

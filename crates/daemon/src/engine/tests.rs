@@ -341,6 +341,17 @@ fn what_was_starting_when_the_machine_went_down_is_not_run_again_as_the_same_att
 }
 
 #[test]
+fn a_queue_found_at_the_start_is_looked_at_though_nothing_happens_and_nothing_is_due() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.queued(1);
+    bench.start();
+    // Retention alone may have been due, and it can be switched off.
+    assert!(!bench.engine().follow_ups.is_empty(), "the first turn waits for nothing");
+    bench.engine().turn().unwrap_or_else(|e| panic!("{e:?}"));
+    assert_ne!(bench.state(task), State::Queued);
+}
+
+#[test]
 fn a_task_that_is_forgotten_twice_in_one_turn_is_forgotten_once_and_is_unknown_at_once() {
     let mut bench = Bench::new(BOOT);
     let task = bench.queued(1);
@@ -533,4 +544,22 @@ fn prune_settles_an_attempt_that_nobody_has() {
     drop(bench.ask(Ask::Prune));
     bench.until(|b| b.state(task).is_terminal());
     assert_eq!(bench.cause(task), Cause::Lost);
+}
+
+/// The daemon died between the commit and the deletion: nobody would come for the files any more.
+#[test]
+fn files_of_tasks_that_were_just_forgotten_are_deleted_by_the_next_daemon() {
+    let mut bench = Bench::new(BOOT);
+    let (gone, kept) = (bench.queued(1), bench.queued(2));
+    for task in [gone, kept] {
+        drop(bench.home.attempt(task, 1).unwrap());
+    }
+    let cause = Cause::CancelledBy { who: Actor::Person };
+    let end = meanwhile_core::event::End { state: State::Cancelled, cause, exit: None, run: None, seat_kept: false };
+    bench.record(gone, Fact::Ended { end: Box::new(end) });
+    bench.record(gone, Fact::Forgotten);
+    bench.start();
+    let tasks = bench.home.paths.state.join("tasks");
+    assert!(!tasks.join(gone.to_string()).exists());
+    assert!(tasks.join(kept.to_string()).exists());
 }

@@ -182,15 +182,20 @@ impl Story {
         until("the long task to run", PATIENCE, || {
             (self.home.status(&id)["state"] != "queued").then_some(())
         });
-        self.lose_daemon();
+        self.lose_daemon(&id);
         self.home.cli(["daemon", "stop"]);
         self.home.cli(["daemon", "start"]).ok();
     }
 
     /// Where a task runs, its supervisor brings the daemon back.
-    fn lose_daemon(&self) {
+    fn lose_daemon(&self, running: &str) {
         let Some(old) = self.home.daemon() else { return };
         old.kill();
+        // Killed before, the task is over, and without work nobody misses a daemon.
+        let over = record::task(&self.home, running).is_some_and(|kept| kept.state.is_terminal());
+        if over {
+            self.home.cli(["daemon", "start"]).ok();
+        }
         until("another daemon to come by itself", DEADLINE, || {
             self.home.daemon().filter(|daemon| daemon.pid() != old.pid())
         });
@@ -203,7 +208,8 @@ impl Story {
         let mut interrupted = 0;
         for task in &mut self.load.tasks {
             let record = record::task(&self.home, &task.id);
-            if by_supervisor && record.is_some_and(|kept| kept.state == State::Interrupted) {
+            let mut attempts = record.iter().flat_map(|kept| &kept.attempts);
+            if by_supervisor && attempts.any(|attempt| attempt.state == State::Interrupted) {
                 task.promise = Promise::OrInterrupted("lost");
                 interrupted += 1;
             }

@@ -73,6 +73,17 @@ fn disks_are_judged_by_what_they_lose() {
 }
 
 #[test]
+fn a_home_that_cannot_be_written_is_told_with_the_reason() {
+    check(&writable(Ok(())), Status::Ok, "can be written");
+    check(&writable(Err(Errno::ROFS)), Status::Bad, "read-only");
+    check(&writable(Err(Errno::ACCESS)), Status::Bad, "cannot be written");
+    check(&writable(Err(Errno::NOSPC)), Status::Ok, "space");
+    let base = tempfile::tempdir().unwrap();
+    assert_eq!(try_to_write(&Dir::open(base.path(), &[]).unwrap()), Ok(()));
+    assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0, "nothing is left");
+}
+
+#[test]
 fn what_hides_waiting_tasks_is_found() {
     let proc = "22 1 0:5 / /proc rw - proc proc rw";
     check(&judge_waiting(true, None, proc), Status::Ok, "kernel tells");

@@ -145,6 +145,22 @@ fn an_unkillable_task_keeps_its_seat_until_it_is_empty() {
     w.check_replay();
 }
 
+/// The machine was restarted under processes that nothing could kill: they are gone, the end stays as it was.
+#[test]
+fn a_restart_of_the_machine_frees_a_kept_seat_and_changes_no_end() {
+    let mut w = World::new(config(1));
+    let (t, next) = (w.submit(draft()), w.submit(draft()));
+    w.started(t);
+    w.report(t, Report::Unkillable { exit: None, run: RunFigures::default() });
+    w.restart(false);
+    w.found(t, Found::Rebooted);
+    assert_eq!((w.state(t), w.cause(t)), (Failed, Cause::Unkillable));
+    assert_eq!(w.state(next), Starting, "the seat is free");
+    let ends = w.log.iter().filter(|e| e.task == t && matches!(e.fact, Fact::Ended { .. }));
+    assert_eq!(ends.count(), 1);
+    w.check_replay();
+}
+
 #[test]
 fn readiness_is_checked_once_it_runs_and_again_after_a_restart() {
     let mut w = World::new(config(1));
