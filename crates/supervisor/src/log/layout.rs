@@ -35,7 +35,7 @@ impl Stream {
         let digits = name.strip_prefix(self.prefix())?;
         // Only the form we write: no sign, no leading zero, so that one segment has one name.
         let start = digits.parse::<u64>().ok()?;
-        (start.to_string() == digits).then_some(start)
+        (start <= LAST_OFFSET && start.to_string() == digits).then_some(start)
     }
 
     fn prefix(self) -> &'static str {
@@ -45,6 +45,9 @@ impl Stream {
         }
     }
 }
+
+/// The last offset of a file (`off_t`). A segment beyond it is not ours, and its end would be no number.
+const LAST_OFFSET: u64 = i64::MAX as u64;
 
 /// How a cap is divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Dir, Mode, OFlags};
+use rustix::fs::{Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::layout::Stream;
@@ -40,6 +40,11 @@ pub struct LogView {
     stream: Stream,
     files: Vec<File>,
 }
+
+/// How a file of a log is opened. The directory is the task's to reach: what it may have put there, a
+/// FIFO among them, must not hold up whoever reads.
+const READ: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
 /// How often a listing is repeated that a rotation has overtaken. The writer needs a quarter of the cap of
 /// new bytes for each, so the second almost always fits.
@@ -138,14 +143,19 @@ impl LogView {
             starts.into_iter().map(|start| (start, self.stream.segment_name(start))).collect();
         names.insert(0, (0, self.stream.head_name().to_owned()));
         for (index, (start, name)) in names.into_iter().enumerate() {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd = match rustix::fs::openat(&self.dir, &name, flags, Mode::empty()) {
+            let fd = match rustix::fs::openat(&self.dir, &name, READ, Mode::empty()) {
                 Ok(fd) => fd,
                 Err(Errno::NOENT) if index == 0 => continue,
                 Err(Errno::NOENT) => return Ok(None),
+                // A link: none of ours.
+                Err(Errno::LOOP) => continue,
                 Err(errno) => return Err(errno),
             };
-            let len = u64::try_from(rustix::fs::fstat(&fd)?.st_size).unwrap_or(0);
+            let stat = rustix::fs::fstat(&fd)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                continue;
+            }
+            let len = u64::try_from(stat.st_size).unwrap_or(0);
             files.push(File { fd, extent: Extent { start, len } });
         }
         clip(&mut files);
@@ -160,5 +170,38 @@ fn clip(files: &mut [File]) {
         let next = files[index].extent.start;
         let extent = &mut files[index - 1].extent;
         extent.len = extent.len.min(next.saturating_sub(extent.start));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn view(home: &tempfile::TempDir) -> LogView {
+        LogView::open(fs::File::open(home.path()).unwrap(), Stream::Output).unwrap()
+    }
+
+    #[test]
+    fn what_is_no_file_of_ours_neither_blocks_nor_hides_the_log() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("output.log"), "text").unwrap();
+        let fifo = home.path().join("output.7");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, Mode::RUSR).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", home.path().join("output.8")).unwrap();
+        fs::create_dir(home.path().join("output.9")).unwrap();
+        let view = view(&home);
+        assert_eq!((view.total_bytes(), view.dropped_bytes()), (4, 0));
+    }
+
+    #[test]
+    fn a_segment_at_an_offset_that_no_log_reaches_is_none() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("output.log"), "text").unwrap();
+        fs::write(home.path().join(format!("output.{}", u64::MAX)), "more").unwrap();
+        let mut view = view(&home);
+        assert_eq!(view.total_bytes(), 4);
+        assert_eq!(view.forward(u64::MAX, 1, 10).unwrap().bytes, b"");
     }
 }
