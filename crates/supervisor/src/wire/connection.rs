@@ -17,7 +17,7 @@ use rustix::net::{
 };
 
 use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::limits::{INLINE_SPEC, SPEC_MAX};
+use crate::limits::{FRAME_MAX, INLINE_SPEC, SPEC_MAX};
 
 use super::frame::{Frame, FrameReader};
 use super::messages::{FromSupervisor, START, START_BY_MEMFD, ToSupervisor, Token};
@@ -25,6 +25,13 @@ use super::spec::StartSpec;
 
 /// Descriptors one read takes up: two starts' worth, more than are ever in flight.
 const DESCRIPTORS: usize = 8;
+
+/// Descriptors that may wait for their message: those of a few starts. More are closed unseen.
+const DESCRIPTORS_KEPT: usize = 16;
+
+/// Bytes one [`Connection::receive`] takes at most: a peer that sends without a pause must not keep its
+/// reader from everything else. Two of the largest frames.
+const AT_ONCE: usize = 2 * FRAME_MAX;
 
 /// Bytes one read takes: most messages are smaller, a poll loop comes back for the rest.
 const READ: usize = 16 * 1024;
@@ -171,7 +178,17 @@ impl Connection {
     fn queue(&mut self, frame: &Frame, descriptors: Vec<OwnedFd>) {
         let mut bytes = Vec::with_capacity(frame.body.len() + 6);
         frame.write_to(&mut bytes);
+        self.queue_bytes(bytes, descriptors);
+    }
+
+    /// Queues bytes as they are; what is no frame is the fuzzer's alone.
+    pub(crate) fn queue_bytes(&mut self, bytes: Vec<u8>, descriptors: Vec<OwnedFd>) {
         self.out.push_back(Outgoing { bytes, sent: 0, descriptors });
+    }
+
+    /// Descriptors that arrived and that no message has claimed.
+    pub(crate) fn descriptors_kept(&self) -> usize {
+        self.descriptors.len()
     }
 
     /// Whether something waits to be written (then poll for writability).
@@ -208,12 +225,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what has arrived. Call it when the socket is readable, then take the messages.
+    /// Reads what has arrived, or much of it. Call it when the socket is readable, then take the messages.
     ///
     /// # Errors
     /// When the system refuses to read.
     pub fn receive(&mut self) -> Result<Received, WireError> {
         let mut buffer = [0_u8; READ];
+        let mut taken = 0;
         loop {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -230,11 +248,13 @@ impl Connection {
                             self.descriptors.extend(descriptors);
                         }
                     }
+                    self.descriptors.truncate(DESCRIPTORS_KEPT);
                     if message.bytes == 0 {
                         return Ok(Received::Closed);
                     }
                     self.reader.push(&buffer[..message.bytes]);
-                    if message.bytes < READ {
+                    taken += message.bytes;
+                    if message.bytes < READ || taken >= AT_ONCE {
                         return Ok(Received::Open);
                     }
                 }
@@ -251,6 +271,8 @@ impl Connection {
     /// # Errors
     /// When the stream or a message makes no sense; the connection is then of no more use.
     pub fn next_from_supervisor(&mut self) -> Result<Option<FromSupervisor>, WireError> {
+        // No supervisor has any to give.
+        self.descriptors.clear();
         while let Some(frame) = self.reader.next_frame()? {
             if let Some(message) = FromSupervisor::from_frame(&frame)? {
                 return Ok(Some(message));
@@ -270,6 +292,11 @@ impl Connection {
                     }
                 }
             }
+        }
+        if self.reader.is_empty() {
+            // Those of a start arrive with its first byte. What is left came with a message that needs none,
+            // and the next start must not take it for its own.
+            self.descriptors.clear();
         }
         Ok(None)
     }
@@ -346,4 +373,99 @@ fn read_memfd(memfd: &OwnedFd) -> Result<Vec<u8>, DecodeError> {
         }
     }
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+    use super::*;
+
+    fn pair() -> (Connection, Connection) {
+        let ends = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        );
+        let (one, other) = ends.unwrap();
+        (Connection::new(one).unwrap(), Connection::new(other).unwrap())
+    }
+
+    fn descriptors(count: usize) -> Vec<OwnedFd> {
+        (0..count).map(|_| std::fs::File::open("/dev/null").unwrap().into()).collect()
+    }
+
+    fn bytes(kind: u16, body: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Frame { kind, body: body.to_vec() }.write_to(&mut bytes);
+        bytes
+    }
+
+    /// A kind that nobody knows: it is passed over.
+    const UNKNOWN: u16 = 9_999;
+
+    #[test]
+    fn a_start_never_takes_the_descriptors_of_another_message() {
+        let (mut peer, mut own) = pair();
+        peer.queue_bytes(bytes(UNKNOWN, b""), descriptors(2));
+        peer.flush().unwrap();
+        own.receive().unwrap();
+        assert!(own.next_to_supervisor().unwrap().is_none());
+        assert_eq!(own.descriptors_kept(), 0);
+    }
+
+    #[test]
+    fn a_start_that_arrives_in_pieces_keeps_its_descriptors() {
+        let (mut peer, mut own) = pair();
+        let start = bytes(START, &[1; 16]);
+        let (head, tail) = start.split_at(9);
+        peer.queue_bytes(head.to_vec(), descriptors(2));
+        peer.flush().unwrap();
+        own.receive().unwrap();
+        assert!(own.next_to_supervisor().unwrap().is_none());
+        assert_eq!(own.descriptors_kept(), 2);
+        peer.queue_bytes(tail.to_vec(), Vec::new());
+        peer.flush().unwrap();
+        own.receive().unwrap();
+        let incoming = own.next_to_supervisor().unwrap();
+        assert!(
+            matches!(incoming, Some(Incoming::BadStart { token: Some(_), .. })),
+            "{incoming:?}"
+        );
+        assert_eq!(own.descriptors_kept(), 0);
+    }
+
+    #[test]
+    fn a_peer_that_sends_descriptors_without_end_uses_up_none_of_ours() {
+        let (mut peer, mut own) = pair();
+        for _ in 0..100 {
+            peer.queue_bytes(vec![1], descriptors(DESCRIPTORS));
+            peer.flush().unwrap();
+            // The length that these bytes become is refused; what matters came before.
+            let _state = own.receive();
+            assert!(own.descriptors_kept() <= DESCRIPTORS_KEPT);
+        }
+    }
+
+    #[test]
+    fn one_reading_ends_although_the_peer_goes_on() {
+        let (mut peer, mut own) = pair();
+        rustix::net::sockopt::set_socket_send_buffer_size(&peer.socket, 8 * AT_ONCE).unwrap();
+        let message = bytes(UNKNOWN, &vec![0; AT_ONCE / 16]);
+        for _ in 0..64 {
+            peer.queue_bytes(message.clone(), Vec::new());
+        }
+        let (mut read, mut readings) = (0, 0);
+        while read < 64 * message.len() {
+            peer.flush().unwrap();
+            let before = own.reader.waiting();
+            own.receive().unwrap();
+            read += own.reader.waiting() - before;
+            readings += 1;
+            assert!(own.reader.waiting() - before <= AT_ONCE + READ);
+            assert!(own.next_to_supervisor().unwrap().is_none());
+        }
+        assert!(readings >= 4, "{readings}");
+    }
 }

@@ -39,11 +39,24 @@ pub struct FrameReader {
 impl FrameReader {
     /// Adds bytes in the order they arrived.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.start == self.bytes.len() {
-            self.bytes.clear();
+        // What was read is forgotten also where a frame is always under way: a peer that never pauses
+        // must not fill the memory. Moving the rest costs no more than what was read before it.
+        if self.start >= self.bytes.len() - self.start {
+            self.bytes.drain(..self.start);
             self.start = 0;
         }
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Whether no frame is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+
+    /// Bytes that no frame was made of yet.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.bytes.len() - self.start
     }
 
     /// The next whole frame, `None` while it is incomplete.
@@ -92,6 +105,22 @@ mod tests {
             }
             assert_eq!(read, frames, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_peer_that_never_pauses_fills_no_memory() {
+        let mut stream = Vec::new();
+        Frame { kind: 1, body: vec![7; 1000] }.write_to(&mut stream);
+        let mut reader = FrameReader::default();
+        let (head, tail) = stream.split_at(500);
+        reader.push(head);
+        for _ in 0..1000 {
+            reader.push(tail);
+            reader.push(head);
+            assert!(reader.next_frame().unwrap().is_some());
+            assert!(reader.next_frame().unwrap().is_none());
+        }
+        assert!(reader.bytes.capacity() < 10 * stream.len(), "{}", reader.bytes.capacity());
     }
 
     #[test]
