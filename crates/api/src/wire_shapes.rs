@@ -4,12 +4,14 @@
 //! owns: those readings, as serde functions. What it never does: write more than one shape.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::de::Error;
+use serde::de::{Error, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::ids::TaskId;
-use crate::submit::{After, Condition, Stdin};
+use crate::limits::BATCH_TASKS_MAX;
+use crate::submit::{After, Condition, NewTask, Stdin};
 use crate::text::OsText;
 
 /// For `skip_serializing_if`: a batch of 10,000 tasks says only what differs from the defaults.
@@ -179,4 +181,33 @@ where
         StdinShape::Object(StdinObject::File(path)) => Ok(Stdin::File(path)),
         StdinShape::Object(StdinObject::Spooled(token)) => Ok(Stdin::Spooled(token)),
     }
+}
+
+struct BatchVisitor;
+
+impl<'de> Visitor<'de> for BatchVisitor {
+    type Value = Vec<NewTask>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of tasks")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<NewTask>, A::Error> {
+        let mut tasks = Vec::new();
+        while tasks.len() <= BATCH_TASKS_MAX {
+            let Some(task) = seq.next_element()? else { return Ok(tasks) };
+            tasks.push(task);
+        }
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(tasks)
+    }
+}
+
+/// The tasks of a submission; of too many only as many as show that they are. An entry takes hundreds of bytes in memory
+/// and three on the wire (`{},`), so that counting them afterwards would be too late.
+pub(crate) fn batch<'de, D>(deserializer: D) -> Result<Vec<NewTask>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    deserializer.deserialize_seq(BatchVisitor)
 }

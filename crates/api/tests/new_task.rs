@@ -21,6 +21,21 @@ fn a_batch_of_ten_thousand_and_a_megabyte_argument_fit() {
 }
 
 #[test]
+fn of_a_batch_that_is_too_large_only_as_much_is_kept_as_shows_it() {
+    use meanwhile_api::limits::BATCH_TASKS_MAX;
+    use meanwhile_api::submit::SubmitRequest;
+    let read = |entries: usize| {
+        let tasks = vec!["{}"; entries].join(",");
+        let caller = r#"{"cwd":"/","env":[],"umask":18}"#;
+        let body = format!(r#"{{"tasks":[{tasks}],"caller":{caller}}}"#);
+        serde_json::from_str::<SubmitRequest>(&body).map(|request| request.tasks.len()).unwrap()
+    };
+    assert_eq!(read(3), 3);
+    assert_eq!(read(BATCH_TASKS_MAX), BATCH_TASKS_MAX);
+    assert_eq!(read(3 * BATCH_TASKS_MAX), BATCH_TASKS_MAX + 1);
+}
+
+#[test]
 fn entries_written_by_hand_mean_what_they_say() {
     let read = |value: Value| serde_json::from_value::<NewTask>(value).unwrap();
     let entry = read(json!({

@@ -125,7 +125,7 @@ fn check_batch(request: &SubmitRequest) -> Result<(), ApiError> {
     if request.tasks.len() > BATCH_TASKS_MAX {
         return Err(ApiError::new(
             ErrorCode::Limit,
-            format!("batch of {} tasks has more than {BATCH_TASKS_MAX}", request.tasks.len()),
+            format!("batch has more than {BATCH_TASKS_MAX} tasks"),
         )
         .hint("submit it in parts"));
     }
