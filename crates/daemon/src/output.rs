@@ -24,6 +24,9 @@ const LINE_MAX: usize = 64 << 10;
 const SEARCHED_MAX: u64 = 256 << 20;
 /// The longest unfinished control sequence that a page leaves to the next; a longer one is no sequence.
 const SEQUENCE_MAX: usize = 4 << 10;
+/// The longest pattern: its parts are in memory before the size of the whole is known, and a class of
+/// three characters (`\pL`) is some kilobytes there.
+const PATTERN_LENGTH: usize = 4 << 10;
 /// Memory a compiled pattern may take.
 const PATTERN_BYTES: usize = 1 << 20;
 
@@ -102,6 +105,11 @@ impl PageRequest {
 /// # Errors
 /// [`ErrorCode::Usage`], with what is wrong with it.
 pub fn pattern(text: &str) -> Result<Regex, ApiError> {
+    if text.len() > PATTERN_LENGTH {
+        let message = format!("pattern has {} bytes, more than {PATTERN_LENGTH}", text.len());
+        return Err(ApiError::new(ErrorCode::Usage, message)
+            .hint("look for a part that is common to all the lines"));
+    }
     RegexBuilder::new(text).size_limit(PATTERN_BYTES).build().map_err(|error| {
         let problem = error.to_string();
         let problem = problem.lines().last().unwrap_or("it is not valid").trim();
@@ -147,6 +155,8 @@ pub struct Pager {
     searched: u64,
     /// Searching for the last lines: the ends of those in `page`.
     kept: std::collections::VecDeque<usize>,
+    /// Bytes at the front of `page` that belong to it no longer.
+    left_behind: usize,
     truncated: bool,
 }
 
@@ -184,6 +194,7 @@ impl Pager {
             line: Vec::new(),
             searched: 0,
             kept: std::collections::VecDeque::new(),
+            left_behind: 0,
             truncated: false,
         })
     }
@@ -225,7 +236,8 @@ impl Pager {
 
     /// The answer.
     #[must_use]
-    pub fn reply(self, facts: AttemptFacts) -> OutputReply {
+    pub fn reply(mut self, facts: AttemptFacts) -> OutputReply {
+        self.page.drain(..self.left_behind);
         let seen = (self.view.total_bytes(), self.view.dropped_bytes());
         let (bytes, dropped_bytes) = facts.figures.filter(|f| f.0 >= seen.0).unwrap_or(seen);
         OutputReply {
@@ -354,12 +366,21 @@ impl Pager {
     fn drop_first_lines(&mut self, lines: usize) {
         let mut cut = 0;
         while self.kept.len() > lines
-            || (self.page.len() - cut > self.request.max_bytes && self.kept.len() > 1)
+            || (self.page.len() - self.left_behind - cut > self.request.max_bytes
+                && self.kept.len() > 1)
         {
             self.truncated |= self.kept.len() <= lines;
             cut += self.kept.pop_front().unwrap_or(0);
         }
-        self.page.drain(..cut);
+        self.left_behind += cut;
+        for gap in &mut self.gaps {
+            gap.at = gap.at.saturating_sub(cut as u64);
+        }
+        // Moved only when no more stays than goes: a page of a million lines must not move for each.
+        if self.left_behind >= self.page.len() - self.left_behind {
+            self.page.drain(..self.left_behind);
+            self.left_behind = 0;
+        }
     }
 
     fn pass_gap(&mut self, found: u64) {
@@ -372,7 +393,8 @@ impl Pager {
         } else if !self.request.raw {
             self.end_text();
         }
-        self.gaps.push(Gap { at: self.page.len() as u64, from: before, to: found });
+        let at = (self.page.len() - self.left_behind) as u64;
+        self.gaps.push(Gap { at, from: before, to: found });
         self.at = found;
         self.next = found;
     }

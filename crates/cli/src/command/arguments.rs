@@ -11,6 +11,10 @@ use meanwhile_api::{OsText, Size, Span, TaskId};
 
 /// The longest name of a task, group, lane or session, in bytes; longer ones are a mistake and would flood every list.
 const NAME_MAX: usize = 200;
+/// The longest regular expression, in bytes, as the daemon has it.
+const PATTERN_MAX: usize = 4 << 10;
+/// The longest glob, in bytes, as the daemon has it: deeply nested braces are read by recursion.
+const GLOB_MAX: usize = 1_000;
 
 /// An id, a prefix of one, or a name.
 pub(crate) fn task_id(text: &str) -> Result<TaskId, String> {
@@ -73,6 +77,9 @@ pub(crate) fn regex(text: &str) -> Result<String, String> {
         let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
         format!("it is not a regular expression: {last}")
     };
+    if text.len() > PATTERN_MAX {
+        return Err(format!("it is longer than {PATTERN_MAX} bytes"));
+    }
     regex::bytes::Regex::new(text).map_err(wrong)?;
     Ok(text.to_owned())
 }
@@ -81,6 +88,9 @@ pub(crate) fn regex(text: &str) -> Result<String, String> {
 pub(crate) fn glob(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err("it is empty".to_owned());
+    }
+    if text.len() > GLOB_MAX {
+        return Err(format!("it is longer than {GLOB_MAX} bytes"));
     }
     globset::Glob::new(text).map_err(|error| format!("it is not a glob: {}", error.kind()))?;
     Ok(text.to_owned())
@@ -199,6 +209,9 @@ mod tests {
     fn patterns_are_checked_where_they_are_typed() {
         assert!(regex("(").unwrap_err().contains("unclosed group"));
         assert!(glob("a[").is_err());
+        // The nesting of either would take the stack.
+        assert!(glob(&("{".repeat(50_000) + &"}".repeat(50_000))).is_err());
+        assert!(regex(&"\\pL".repeat(50_000)).is_err());
         assert!(regex("^ready$").is_ok() && glob("target/**/*.log").is_ok());
     }
 }

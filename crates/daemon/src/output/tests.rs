@@ -168,6 +168,29 @@ fn what_a_running_task_has_not_finished_writing_is_left_to_the_next_page() {
 }
 
 #[test]
+fn the_last_of_very_many_matches_are_found_in_one_pass() {
+    // Each line that leaves the full page once moved all of the others.
+    let line = "a".repeat(63) + "\n";
+    let dir = with(&line.repeat(1 << 18));
+    let tail = OutputQuery { grep: Some("a".into()), tail: Some(u64::MAX), ..query() };
+    let begun = std::time::Instant::now();
+    let reply = page(dir.path(), true, &tail);
+    assert_eq!(reply.text.len(), 8 << 20);
+    assert!(reply.truncated && text(&reply).starts_with(&line));
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_gap_before_matches_that_left_the_page_is_still_on_the_page() {
+    let dir = with("a 1\na 2\n");
+    fs::write(dir.path().join("output.100"), "a 3\na 4\na 5\n").unwrap();
+    let tail = OutputQuery { grep: Some("a".into()), tail: Some(2), ..query() };
+    let reply = page(dir.path(), true, &tail);
+    assert_eq!((text(&reply), reply.gaps.len()), ("a 4\na 5\n", 1));
+    assert_eq!((reply.gaps[0].at, reply.gaps[0].from, reply.gaps[0].to), (0, 8, 100));
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_a_reason() {
     let check = |query: OutputQuery, code, part: &str| {
         let error = PageRequest::new(&query).unwrap_err();
@@ -175,6 +198,8 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         assert!(error.message.contains(part) && !error.hint.is_empty(), "{error:?}");
     };
     check(OutputQuery { grep: Some("(".into()), ..query() }, ErrorCode::Usage, "unclosed group");
+    let long = "\\pL".repeat(100_000);
+    check(OutputQuery { grep: Some(long), ..query() }, ErrorCode::Usage, "300000 bytes");
     check(OutputQuery { head: Some(1), tail: Some(1), ..query() }, ErrorCode::Usage, "both");
     check(OutputQuery { stream: Some("x".into()), ..query() }, ErrorCode::Usage, "`x`");
     check(

@@ -141,6 +141,9 @@ fn nonsense_is_a_usage_error_that_names_it() {
     check(json!({ "ready_port": 0 }), "0 is not a port");
     check(json!({ "artifacts": ["../secret"] }), "below the working directory");
     check(json!({ "artifacts": ["a[", "b"] }), "`a[` is not a glob");
+    // The nesting of braces is read by recursion.
+    let nested = "{".repeat(50_000) + &"}".repeat(50_000);
+    check(json!({ "artifacts": [nested] }), "100000 bytes");
     check(json!({ "memory": 0 }), "--memory");
     check(json!({ "max_log": 0 }), "--max-log");
     check(json!({ "pids": 0 }), "--pids");

@@ -23,6 +23,8 @@ const LABEL_BYTES: usize = 1_000;
 const LABELS: usize = 64;
 /// Globs of artifacts of one task.
 const ARTIFACTS: usize = 100;
+/// The longest of them. Braces may be nested as deep as it is long, and are read by recursion.
+const GLOB_BYTES: usize = 1_000;
 
 pub(super) fn usage(message: String, hint: &str) -> ApiError {
     ApiError::new(ErrorCode::Usage, message).hint(hint)
@@ -104,6 +106,10 @@ pub(super) fn artifacts(globs: &[String]) -> Result<Vec<String>, ApiError> {
     for glob in globs {
         if glob.is_empty() || glob.starts_with('/') || glob.split('/').any(|part| part == "..") {
             let message = format!("artifact `{}` is not below the working directory", plain(glob));
+            return Err(usage(message, hint));
+        }
+        if glob.len() > GLOB_BYTES {
+            let message = format!("artifact has {} bytes, more than {GLOB_BYTES}", glob.len());
             return Err(usage(message, hint));
         }
         Glob::new(glob).map_err(|error| {
