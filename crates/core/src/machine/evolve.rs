@@ -87,7 +87,8 @@ impl Core {
             Fact::Ready { .. } => self.row_mut(id).ready = true,
             Fact::Extended { timeout, deadline, .. } => {
                 let row = self.row_mut(id);
-                row.change_rare(|rare| rare.extended = millis(*timeout));
+                let extended = millis(*timeout).filter(|t| Some(*t) != row.timeout);
+                row.change_rare(|rare| rare.extended = extended);
                 if let Some(active) = &mut row.active {
                     active.deadline = *deadline;
                 }
@@ -101,6 +102,10 @@ impl Core {
                 let row = self.row_mut(id);
                 row.state = next;
                 row.seat_kept = end.seat_kept;
+                if let Some(active) = &mut row.active {
+                    // It has been seen through, as far as it can be.
+                    active.stop = None;
+                }
                 if !end.seat_kept {
                     self.free_seat(id);
                 }

@@ -277,6 +277,12 @@ impl Engine {
         if !change.before.is_terminal() {
             return Err(error(&Refusal::NotEnded { task, state: change.before }));
         }
+        // Tried again and ended in this very turn: what the store knows of it is of the attempt before.
+        let ends =
+            |e: &meanwhile_core::Event| e.task == task && matches!(e.fact, Fact::Ended { .. });
+        if turn.events.iter().any(ends) {
+            return Err(error(&Refusal::NotEnded { task, state: State::Queued }));
+        }
         let row = match self.core.standing(task) {
             Some(_) => None,
             None => self.store.reopened(task).map_err(|e| store_error(&e))?.map(Box::new),

@@ -72,22 +72,26 @@ impl Engine {
     }
 
     /// Remembers where the store is used, so that the next start knows whether the machine was
-    /// restarted since.
-    pub(super) fn remember_place(&mut self, now: Now) -> Result<(), Ending> {
+    /// restarted since. `events` say what became of what that restart ended: they are kept with it, or the
+    /// next start would take those attempts for some of this boot.
+    pub(super) fn remember_place(&mut self, now: Now, events: &[Event]) -> Result<(), Ending> {
         let here = self.starter.identity().clone();
-        let batch = Batch { now, here: Some(&here), ..Batch::default() };
-        match self.store.commit(&batch) {
+        let batch = Batch { now, events, here: Some(&here), ..Batch::default() };
+        let committed = match self.store.commit(&batch) {
             Err(StoreError::Full { .. }) => {
                 // What has ended meanwhile is to be recorded on a full disk too.
                 self.give_up_reserve();
-                self.store.commit(&batch).map(|_| ()).map_err(Ending::Store)
+                self.store.commit(&batch)
             }
-            Err(error) => Err(Ending::Store(error)),
-            Ok(_) => {
+            Ok(committed) => {
                 self.make_reserve();
-                Ok(())
+                Ok(committed)
             }
+            Err(error) => Err(error),
         }
+        .map_err(Ending::Store)?;
+        self.committed.send_replace(committed.last_seq);
+        Ok(())
     }
 
     fn make_reserve(&mut self) {

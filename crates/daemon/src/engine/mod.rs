@@ -200,7 +200,8 @@ impl Engine {
             waits: HashMap::new(),
             deferred: Vec::new(),
             flush_at: None,
-            follow_ups: VecDeque::new(),
+            // What is queued is looked at though nothing happens and nothing is due.
+            follow_ups: VecDeque::from([Input::Tick]),
             remains: HashMap::new(),
             remains_at_once: 0,
             remains_waiting: VecDeque::new(),
@@ -219,11 +220,14 @@ impl Engine {
             just_forgotten: HashSet::new(),
         };
         meanwhile_faultpoint::fault_point!("engine.loaded");
-        engine.remember_place(now)?;
-        if !same_boot {
-            engine.earlier_boot = active.iter().map(|job| job.token).collect();
-        }
+        let mut turn = Turn::default();
+        let active =
+            if same_boot { active } else { engine.judge_earlier_boot(now, active, &mut turn) };
+        engine.remember_place(now, &turn.events)?;
         meanwhile_faultpoint::fault_point!("engine.placed");
+        for effect in turn.effects {
+            engine.perform(effect);
+        }
         engine.finish_forgetting()?;
         engine.recover(active);
         Ok(engine)

@@ -40,6 +40,21 @@ pub(super) fn active_attempts(tasks: &[LoadedTask]) -> Vec<Job> {
 }
 
 impl Engine {
+    /// After a restart of the machine nobody is left to be met: what became of every active attempt is in its
+    /// file, or lost. Answers with those that cannot be judged yet.
+    pub(super) fn judge_earlier_boot(
+        &mut self,
+        now: Now,
+        active: Vec<Job>,
+        turn: &mut Turn,
+    ) -> Vec<Job> {
+        self.earlier_boot = active.iter().map(|job| job.token).collect();
+        for job in active {
+            self.look_into(now, job, turn);
+        }
+        std::mem::take(&mut self.unreached).into_iter().map(|u| u.job).collect()
+    }
+
     /// Looks into every active attempt; what follows is applied in the first turn.
     pub(super) fn recover(&mut self, active: Vec<Job>) {
         meanwhile_faultpoint::fault_point!("recover.before");

@@ -158,6 +158,9 @@ fn a_restart_of_the_machine_frees_a_kept_seat_and_changes_no_end() {
     assert_eq!(w.state(next), Starting, "the seat is free");
     let ends = w.log.iter().filter(|e| e.task == t && matches!(e.fact, Fact::Ended { .. }));
     assert_eq!(ends.count(), 1);
+    w.restart(false);
+    w.found(next, Found::Rebooted);
+    assert_eq!((w.state(next), w.cause(next)), (Interrupted, Cause::Reboot));
     w.check_replay();
 }
 

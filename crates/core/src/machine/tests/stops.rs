@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::world::{World, config, draft, ended};
 use crate::cause::{Actor, Cause, SpawnStage};
 use crate::effect::{Effect, StopWhy};
-use crate::event::{Exit, Fact};
+use crate::event::{Exit, Fact, RunFigures};
 use crate::input::{EndedBy, Found, Input, Refusal, Report};
 use crate::state::State::{Cancelled, Completed, Failed, Queued, Running, Starting};
 
@@ -121,4 +121,19 @@ fn only_what_has_ended_is_forgotten() {
     assert!(!w.store.tasks.contains_key(&a));
     assert_eq!(w.state(b), Starting);
     w.check_replay();
+}
+
+/// A store forgets the wish with the end that it led to, and knows no extension by nothing.
+#[test]
+fn after_an_end_that_keeps_its_seat_and_an_extension_by_nothing_a_restart_loads_what_lived() {
+    let mut w = World::new(config(2));
+    let stopped = w.submit(draft());
+    w.started(stopped);
+    w.cancel(stopped);
+    w.report(stopped, Report::Unkillable { exit: None, run: RunFigures::default() });
+    w.restart(true);
+    let extended = w.submit(draft().timeout(Duration::from_secs(60)));
+    let (task, by, more) = (extended, Actor::Person, Duration::ZERO);
+    w.input(Input::Extend { task, by, more }).expect("it has a deadline");
+    w.restart(true);
 }

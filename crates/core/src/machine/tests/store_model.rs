@@ -74,6 +74,7 @@ impl StoreModel {
                 assert_eq!(before, None, "{id}/{} ended twice", event.attempt);
                 task.state = end.state;
                 task.seat_kept = end.seat_kept;
+                task.stop = None;
             }
             Fact::Requeued { crashes } => {
                 task.state = State::Queued;
