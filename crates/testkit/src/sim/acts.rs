@@ -355,7 +355,8 @@ impl World {
             self.env.machine.trees[tree].blocked += 1;
         }
         let (any, standing) = (kind % 8 == 2, WaitStanding::Idle);
-        let wait = WaitClient { inside, targets, any, until, gives_up, standing };
+        let pending = Vec::new();
+        let wait = WaitClient { inside, targets, pending, any, until, gives_up, standing };
         self.env.clients.waits.push(wait);
         self.ask_wait(self.env.clients.waits.len() - 1);
     }
@@ -372,6 +373,12 @@ impl World {
             return self.env.machine.at(now + ASK_AGAIN, Happening::Ask(at));
         }
         let id = self.env.fresh_wait();
+        let tasks = &self.env.books.tasks;
+        let open = |id: &TaskId| {
+            tasks.get(id).filter(|t| !t.state.is_terminal()).map(|t| (*id, t.attempt))
+        };
+        let pending = wait.targets.iter().filter_map(open).collect();
+        self.env.clients.waits[at].pending = pending;
         self.env.clients.waits[at].standing = WaitStanding::Asked(id);
         let inside = wait.inside.map(|(task, _)| task);
         let timeout_ms = wait.gives_up.map(|at| at.saturating_sub(now));

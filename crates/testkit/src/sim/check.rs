@@ -141,11 +141,10 @@ fn waits_for_below(env: &Env, task: TaskId) -> bool {
         asked
             && wait.until == Until::Done
             && wait.inside.is_some_and(|(inside, _)| inside == task)
-            && wait.targets.iter().any(|target| {
-                env.books
-                    .tasks
-                    .get(target)
-                    .is_some_and(|t| !t.state.is_terminal() && t.ancestors.contains(&task))
+            && wait.pending.iter().any(|(target, attempt)| {
+                env.books.tasks.get(target).is_some_and(|t| {
+                    !t.state.is_terminal() && t.attempt == *attempt && t.ancestors.contains(&task)
+                })
             })
     })
 }

@@ -63,6 +63,8 @@ pub(super) struct Request {
 pub(super) struct WaitClient {
     pub(super) inside: Option<(TaskId, usize)>,
     pub(super) targets: Vec<TaskId>,
+    /// Those that had not ended when it last asked, each with the attempt it was at.
+    pub(super) pending: Vec<(TaskId, u32)>,
     pub(super) any: bool,
     pub(super) until: Until,
     /// When it gives up, by the clock of processes.

@@ -237,9 +237,9 @@ impl Supervisor {
         }
     }
 
-    fn next(&self) -> Option<u64> {
+    fn next(&self, now: u64) -> Option<u64> {
         let idle = self.task.is_none().then_some(self.idle_since + IDLE_MS);
-        let task = self.task.as_ref().and_then(Attempt::next);
+        let task = self.task.as_ref().and_then(|task| task.next(now));
         [idle, task, self.revive.map(|(next, _)| next)].into_iter().flatten().min()
     }
 
@@ -307,7 +307,7 @@ impl Attempt {
         }
     }
 
-    fn next(&self) -> Option<u64> {
+    fn next(&self, now: u64) -> Option<u64> {
         let ladder = self.ladder.as_ref().map(|ladder| match ladder {
             Ladder::Asked { kill_at } => *kill_at,
             Ladder::Killing { since, told: false } => since + UNKILLABLE_AFTER,
@@ -315,6 +315,7 @@ impl Attempt {
         });
         let exec = self.executing.then_some(self.started + EXEC_MS);
         let leak = self.ended.filter(|_| self.record.is_none()).map(|ended| ended + LEAK_TIME);
+        let leak = leak.filter(|over| *over > now);
         let running = self.ended.is_none() && self.ladder.is_none();
         let timeout = self.start.timeout_ms.filter(|_| running).map(|ms| self.started + ms);
         [ladder, exec, leak, timeout].into_iter().flatten().min()
@@ -482,7 +483,7 @@ impl Machine {
         let Some(mut s) = self.sups.remove(&sup) else { return };
         act(&mut s, self);
         if s.serve(self, now) {
-            if let Some(next) = s.next().filter(|next| *next < u64::MAX / 8) {
+            if let Some(next) = s.next(now).filter(|next| *next < u64::MAX / 8) {
                 self.at(next.max(now + 1), Happening::Sup(sup));
             }
             self.sups.insert(sup, s);

@@ -273,7 +273,6 @@ impl World {
         let env = &mut self.env;
         env.tell(|_| "no more steps: what is left comes to its end".into());
         env.crash_in = None;
-        env.disk.disarm();
         env.disk.make_space();
         env.machine.crowded_until = 0;
         self.compare();

@@ -231,6 +231,11 @@ impl Shell {
         if !before.is_terminal() {
             return Err("not ended".into());
         }
+        let ends =
+            |e: &meanwhile_core::Event| e.task == task && matches!(e.fact, Fact::Ended { .. });
+        if turn.events.iter().any(ends) {
+            return Err("not ended".into());
+        }
         let row = match self.core.standing(task) {
             Some(_) => None,
             None => self.store.reopened(task).expect("memory can be read").map(Box::new),

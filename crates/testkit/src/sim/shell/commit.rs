@@ -7,7 +7,7 @@ use std::time::Duration;
 use meanwhile_core::{Boot, Event, Fact, Input, Now, Turn};
 use meanwhile_store::{Batch, SavedReply, StoreError};
 
-use super::{PendingReply, Shell, lost, place};
+use super::{PendingReply, Shell, lost};
 use crate::sim::books::Circumstances;
 use crate::sim::disk::identity;
 use crate::sim::env::{Env, Gone};
@@ -89,16 +89,23 @@ impl Shell {
         }
     }
 
-    pub(super) fn remember_place(&mut self, env: &mut Env, now: Now) -> Result<(), Gone> {
+    pub(super) fn remember_place(
+        &mut self,
+        env: &mut Env,
+        now: Now,
+        events: &[Event],
+    ) -> Result<(), Gone> {
         let here = identity(env.clock.boot);
-        let mut placed = self.store.commit(&place(now, &here));
+        let batch = Batch { now, events, here: Some(&here), ..Batch::default() };
+        let mut placed = self.store.commit(&batch);
         if matches!(placed, Err(StoreError::Full { .. })) {
             env.disk.disarm();
             self.give_up_reserve(env);
-            placed = self.store.commit(&place(now, &here));
+            placed = self.store.commit(&batch);
         }
         if placed.is_ok() || env.disk.was_kept() {
             env.disk.disarm();
+            self.enter(env, now, events);
             if std::mem::replace(&mut env.books_boot, env.clock.boot) != env.clock.boot {
                 env.books.moved(now);
             }

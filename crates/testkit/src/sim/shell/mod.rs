@@ -27,7 +27,7 @@ use std::time::Duration;
 use meanwhile_core::{
     AttemptToken, Boot, Core, Effect, Event, Input, Now, RequestId, TaskId, Turn, WaitId,
 };
-use meanwhile_store::{Batch, Store, StoreError};
+use meanwhile_store::{Store, StoreError};
 
 use super::check;
 use super::clients::Reply;
@@ -97,7 +97,7 @@ impl Shell {
             waits: BTreeMap::new(),
             deferred: Vec::new(),
             flush_at: None,
-            follow_ups: VecDeque::new(),
+            follow_ups: VecDeque::from([Input::Tick]),
             remains: BTreeMap::new(),
             remains_at_once: 0,
             remains_waiting: VecDeque::new(),
@@ -114,11 +114,14 @@ impl Shell {
             just_forgotten: BTreeSet::new(),
         };
         env.point(false)?;
-        shell.remember_place(env, now)?;
-        if !same_boot {
-            shell.earlier_boot = active.iter().map(|job| job.token.0).collect();
-        }
+        let mut turn = Turn::default();
+        let active =
+            if same_boot { active } else { shell.judge_earlier_boot(env, now, active, &mut turn) };
+        shell.remember_place(env, now, &turn.events)?;
         env.point(false)?;
+        for effect in turn.effects {
+            shell.perform(env, effect)?;
+        }
         shell.recover(env, active);
         Ok(shell)
     }
@@ -251,11 +254,12 @@ impl Shell {
 
     /// What would be loaded now is what lives here.
     pub(super) fn check_load(&mut self, env: &mut Env) {
-        if !self.deferred.is_empty() {
+        let now = env.now();
+        let due = self.core.next_due().is_some_and(|at| at <= now.boot);
+        if due || !self.deferred.is_empty() {
             return;
         }
         env.figures.load_checks += 1;
-        let now = env.now();
         let Ok(tasks) = self.store.load_unfinished() else { return };
         let mut loaded = Core::load(self.core.config().clone(), tasks, true, now);
         // Nothing starts, but moments pass.
@@ -280,9 +284,4 @@ fn lost(env: &mut Env, error: &StoreError) -> Gone {
     }
     env.tell(|_| format!("the store fails: {error}"));
     Gone::Store
-}
-
-/// A batch without facts, to remember where the store is used.
-fn place<'a>(now: Now, here: &'a meanwhile_store::Identity) -> Batch<'a> {
-    Batch { now, here: Some(here), ..Batch::default() }
 }

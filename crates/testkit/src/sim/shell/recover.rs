@@ -63,6 +63,21 @@ pub(super) fn verdict(env: &Env, job: Job) -> Verdict {
 }
 
 impl Shell {
+    /// After a restart of the machine what became of every active attempt is in its file, or lost.
+    pub(super) fn judge_earlier_boot(
+        &mut self,
+        env: &mut Env,
+        now: Now,
+        active: Vec<Job>,
+        turn: &mut Turn,
+    ) -> Vec<Job> {
+        self.earlier_boot = active.iter().map(|job| job.token.0).collect();
+        for job in active {
+            self.look_into(env, now, job, turn);
+        }
+        std::mem::take(&mut self.unreached).into_iter().map(|u| u.job).collect()
+    }
+
     pub(super) fn recover(&mut self, env: &Env, active: Vec<Job>) {
         let now = env.now();
         for job in active {
