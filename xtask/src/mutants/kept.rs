@@ -12,7 +12,10 @@ const ATTEMPT: &str = "crates/supervisor/src/run/attempt.rs";
 const REVIVE: &str = "crates/supervisor/src/run/revive.rs";
 const LOOP: &str = "crates/supervisor/src/run/supervisor.rs";
 
-const CORE_TESTS: &[&str] = &["-p meanwhile-core --lib"];
+const CORE_TESTS: &[&str] = &[
+    "-p meanwhile-core --lib reports life queue retries stops lending dependencies waits",
+    "-p meanwhile-core --lib random",
+];
 const OWNER_TESTS: &[&str] = &["-p meanwhile-supervisor --lib owner"];
 const BEHAVIOUR: &[&str] = &["-p meanwhile-supervisor --test behaviour fence revive end start"];
 const REVIVE_TESTS: &[&str] = &["-p meanwhile-supervisor --test behaviour revive fence"];

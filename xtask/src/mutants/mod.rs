@@ -92,7 +92,7 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
         tell(number + 1, mutations.len(), mutation, &fate, from.elapsed());
         fates.push((*mutation, fate));
     }
-    account(&fates, words.is_empty(), began.elapsed())
+    account(&fates, began.elapsed())
 }
 
 /// A test that fails without a mutation would catch every one.
@@ -141,7 +141,7 @@ fn short(file: &str) -> &str {
     file.trim_start_matches("crates/")
 }
 
-fn account(fates: &[(&Mutation, Fate)], whole: bool, took: Duration) -> Outcome {
+fn account(fates: &[(&Mutation, Fate)], took: Duration) -> Outcome {
     let count = |test: &dyn Fn(&Mutation, &Fate) -> bool| {
         fates.iter().filter(|(mutation, fate)| test(mutation, fate)).count()
     };
@@ -153,38 +153,50 @@ fn account(fates: &[(&Mutation, Fate)], whole: bool, took: Duration) -> Outcome 
         fates.len(),
         took.as_secs()
     );
-    if whole {
-        let file = write(fates, killed, equivalent)?;
-        println!("mutants: the account is in {}", file.display());
-    }
+    let file = write(fates)?;
+    println!("mutants: the account is in {}", file.display());
     match wrong {
         0 => Ok(()),
         wrong => Err(format!("{wrong} mutations did not end as they should")),
     }
 }
 
-/// For the page on reliability.
-fn write(fates: &[(&Mutation, Fate)], killed: usize, equivalent: usize) -> Outcome<PathBuf> {
-    let rows: Vec<Value> = fates
-        .iter()
-        .map(|(mutation, fate)| {
-            let by = match fate {
-                Fate::Killed(run, what) => json!({ "run": run, "failed": what }),
-                Fate::Survived | Fate::Gone | Fate::Broken => Value::Null,
+/// For the page on reliability. What was tried now takes the place of what was tried before.
+fn write(fates: &[(&Mutation, Fate)]) -> Outcome<PathBuf> {
+    let file = cargo::target_directory()?.join("mutants.json");
+    let before: Value = std::fs::read(&file)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    let rows: Vec<Value> = list::all()
+        .filter_map(|mutation| {
+            let now = fates.iter().find(|(tried, _)| tried.name == mutation.name);
+            let earlier = || {
+                before["rows"].as_array()?.iter().find(|row| row["name"] == mutation.name).cloned()
             };
-            json!({
-                "file": mutation.file, "name": mutation.name, "fate": fate.word(), "by": by,
-                "equivalent": mutation.equivalent,
-            })
+            now.map(|(mutation, fate)| row(mutation, fate)).or_else(earlier)
         })
         .collect();
+    let count = |word: &str| rows.iter().filter(|row| row["fate"] == word).count();
+    let equivalent = rows.iter().filter(|row| row["equivalent"].is_string()).count();
     let account = json!({
-        "mutations": fates.len(), "killed": killed, "equivalent": equivalent, "rows": rows,
+        "mutations": list::all().count(), "tried": rows.len(), "killed": count("killed"),
+        "survived": count("SURVIVED") - equivalent, "equivalent": equivalent, "rows": rows,
     });
-    let file = cargo::target_directory()?.join("mutants.json");
     let text = serde_json::to_string_pretty(&account).map_err(|error| error.to_string())?;
     std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(file)
+}
+
+fn row(mutation: &Mutation, fate: &Fate) -> Value {
+    let by = match fate {
+        Fate::Killed(run, what) => json!({ "run": run, "failed": what }),
+        Fate::Survived | Fate::Gone | Fate::Broken => Value::Null,
+    };
+    json!({
+        "file": mutation.file, "name": mutation.name, "fate": fate.word(), "by": by,
+        "equivalent": mutation.equivalent,
+    })
 }
 
 #[cfg(test)]
