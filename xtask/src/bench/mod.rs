@@ -18,7 +18,9 @@ mod http;
 mod machine;
 mod memory;
 mod options;
+mod page;
 mod peers;
+mod plot;
 mod record;
 mod rounds;
 mod samples;
@@ -58,6 +60,13 @@ impl Bench {
 pub(crate) fn main(arguments: &[String]) -> Outcome {
     let options = Options::read(arguments)?;
     let target = cargo::target_directory()?;
+    let file = target.join("bench.json");
+    if options.page {
+        let text = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let record = serde_json::from_slice(&text)
+            .map_err(|error| format!("{}: {error}; measure again", file.display()))?;
+        return page::write(&record);
+    }
     let (binary, build) = match &options.binary {
         Some(path) => (path.clone(), path.display().to_string()),
         None => (cargo::build_release_binary()?, "release".to_owned()),
@@ -79,7 +88,6 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
         f_ms: Cell::new(f64::NAN),
         t_ms: Cell::new(f64::NAN),
     };
-    let file = target.join("bench.json");
     let mut record = earlier(&file, machine, &bench.peers);
     let mut failed = Vec::new();
     for group in GROUPS.iter().filter(|group| options.wants(group.name)) {
@@ -97,6 +105,11 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
         }
     }
     println!("bench: raw samples are in {}", file.display());
+    if options.is_whole() && failed.is_empty() {
+        page::write(&record)?;
+    } else {
+        println!("bench: the page is as it was; `cargo xtask bench --page` draws it from these");
+    }
     if failed.is_empty() { Ok(()) } else { Err(format!("no figures of: {}", failed.join(", "))) }
 }
 
@@ -173,13 +186,10 @@ fn spread(figure: &Figure, samples: &samples::Samples) -> String {
 
 fn verdict(figure: &Figure) -> String {
     let Some(target) = &figure.target else { return "none".to_owned() };
-    let ratio = figure.best_peer().zip(figure.ours()).map(|(peer, ours)| {
-        format!(
-            "; {:.2} times the best peer ({})",
-            ours.samples.median() / peer.samples.median(),
-            peer.name
-        )
-    });
+    let ratio = figure
+        .ratio()
+        .zip(figure.best_peer())
+        .map(|(ratio, peer)| format!("; {ratio:.2} times the best peer ({})", peer.name));
     let word = match figure.reached() {
         Some(true) => "reached",
         Some(false) => "NOT REACHED",

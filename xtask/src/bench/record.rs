@@ -93,8 +93,10 @@ pub(super) enum Role {
 impl Record {
     /// The newest figures of a group replace older ones.
     pub(super) fn put(&mut self, group: GroupRecord) {
-        self.groups.retain(|other| other.name != group.name);
-        self.groups.push(group);
+        match self.groups.iter_mut().find(|other| other.name == group.name) {
+            Some(older) => *older = group,
+            None => self.groups.push(group),
+        }
     }
 }
 
@@ -149,6 +151,12 @@ impl Figure {
         if self.unit.more_is_better() { peers.max_by(by) } else { peers.min_by(by) }
     }
 
+    /// Ours over the best peer's; `None` where one of them is missing or nothing.
+    pub(super) fn ratio(&self) -> Option<f64> {
+        let (ours, peer) = (self.ours()?.samples.median(), self.best_peer()?.samples.median());
+        (peer > 0.0).then(|| ours / peer)
+    }
+
     /// `None`: there is no target, or nothing of ours was measured.
     pub(super) fn reached(&self) -> Option<bool> {
         let (target, ours) = (self.target.as_ref()?, self.ours()?.samples.median());
@@ -159,10 +167,6 @@ impl Figure {
 impl Series {
     pub(super) fn ours(samples: Samples) -> Self {
         Self { name: "meanwhile".to_owned(), role: Role::Ours, samples, absent: None }
-    }
-
-    pub(super) fn limit(name: &str, samples: Samples) -> Self {
-        Self { name: name.to_owned(), role: Role::Limit, samples, absent: None }
     }
 
     pub(super) fn absent(name: &str, why: String) -> Self {

@@ -6,6 +6,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -78,11 +79,23 @@ impl Cluster {
         self.process.id()
     }
 
-    /// PSS beyond the bare interpreter's, MB.
+    /// PSS beyond the bare interpreter's, MB, once it no longer grows: a submission is accepted before it is digested.
     pub(in crate::bench) fn memory_mb(&mut self) -> Outcome<f64> {
+        let mut last = self.pss_mb()?;
+        loop {
+            // sleep: it announces nothing while it digests
+            std::thread::sleep(Duration::from_millis(500));
+            let now = self.pss_mb()?;
+            if now <= last * 1.01 {
+                return Ok(now - self.bare_mb);
+            }
+            last = now;
+        }
+    }
+
+    fn pss_mb(&mut self) -> Outcome<f64> {
         let answer = self.ask(&json!({"do": "memory"}))?;
-        let pss = answer["memory"][0].as_f64();
-        pss.map(|pss| pss - self.bare_mb).ok_or_else(|| format!("HyperQueue answered {answer}"))
+        answer["memory"][0].as_f64().ok_or_else(|| format!("HyperQueue answered {answer}"))
     }
 
     fn ask(&mut self, request: &Value) -> Outcome<Value> {
