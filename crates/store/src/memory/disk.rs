@@ -282,6 +282,8 @@ fn change(task: &mut TaskRecord, at: Wall, fact: &Fact) {
             let AttemptRecord { number, queued_at, ref extended, .. } = *current;
             let extended = extended.clone();
             *current = AttemptRecord { extended, crashes: *crashes, ..queued(number, queued_at) };
+            // It had passed when the attempt was started, and is not waited for again.
+            task.not_before = None;
         }
         Fact::Retried { order, not_before, by: _, retries_used, lost_retries } => {
             let next = queued(current.number + 1, at);

@@ -91,7 +91,7 @@ pub(super) fn fold(db: &Connection, seq: u64, event: &Event) -> Result<(), Fault
             db,
             "UPDATE tasks SET state = 0, crashes = ?3, token = NULL, pid = NULL,
                  supervisor_pid = NULL, started_at = NULL, deadline = NULL, ready_at = NULL,
-                 ready_how = NULL
+                 ready_how = NULL, not_before_boot = NULL, not_before_wall = NULL
              WHERE id = ?1 AND attempt = ?2",
             params![id(*task), attempt, crashes],
         )?,

@@ -159,6 +159,7 @@ pub(super) fn a_requeued_attempt_keeps_its_number_and_its_extension(harness: &dy
     );
     let record = after(&mut *store, event(task, 1, at(4), Fact::Requeued { crashes: 3 }));
     assert_eq!((record.state, record.order), (State::Queued, 4));
+    assert_eq!(record.not_before, None, "its delay is over");
     let extended = Some(Extension { timeout, by: Actor::Task(id(3)) });
     assert_eq!(record.attempts, [AttemptRecord { crashes: 3, extended, ..fresh(1, 0) }]);
 }
@@ -347,7 +348,7 @@ pub(super) fn what_is_loaded_says_the_same_as_what_is_read(harness: &dyn Harness
     let loaded = harness.open().load_unfinished().unwrap().remove(0);
     assert_eq!((loaded.id, loaded.state, loaded.attempt), (task, State::Running, 2));
     assert_eq!((&loaded.spec, &loaded.placement), (&spec, &place_with_everything()));
-    assert_eq!((loaded.order, loaded.not_before), (7, Some(due(8, at(9)))));
+    assert_eq!((loaded.order, loaded.not_before), (7, None), "its backoff is over");
     assert_eq!((loaded.created_at, loaded.queued_at), (at(0), at(3)));
     assert_eq!((loaded.token, loaded.stop), (Some(token(2)), Some(stop)));
     assert_eq!((loaded.crashes, loaded.retries_used, loaded.lost_retries), (2, 3, 1));

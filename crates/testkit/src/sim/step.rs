@@ -152,7 +152,7 @@ pub(super) fn script(seed: u64) -> (Setting, Vec<Step>) {
     };
     // How hostile this run is: some runs are calm, so that what needs time to build up does.
     let trouble = [0, 3, 10, 25][draws.below(4) as usize];
-    let count = 20 + draws.below(60);
+    let count = 30 + draws.below(200);
     (setting, (0..count).map(|_| step(&mut draws, trouble)).collect())
 }
 

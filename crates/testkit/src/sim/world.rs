@@ -374,9 +374,11 @@ pub(super) fn answered(env: &mut Env, at: usize, reply: Result<Reply, String>) {
         (Standing::Answered(_), Ok(_)) => {}
         (_, Ok(reply)) => {
             if let Reply::Submitted(ids) = &reply {
-                let states = env.reader.states(ids).expect("the store can be read");
+                let kept = ids.iter().filter(|id| !env.books.forgotten.contains(*id));
+                let kept: Vec<_> = kept.copied().collect();
+                let states = env.reader.states(&kept).expect("the store can be read");
                 if states.iter().any(Option::is_none) {
-                    let what = format!("request {at}: {}", env.labels(ids));
+                    let what = format!("request {at}: {}", env.labels(&kept));
                     env.broken("what is acknowledged is on disk", what);
                 }
             }
