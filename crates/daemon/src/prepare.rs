@@ -60,6 +60,7 @@ struct Shared<'a> {
     environment: &'a Environment,
     places: place::Places,
     histories: spec::Histories,
+    patterns: words::Patterns,
 }
 
 /// Checks a submission.
@@ -83,6 +84,7 @@ pub fn prepare(
         environment,
         places: place::Places::default(),
         histories: spec::Histories::default(),
+        patterns: words::Patterns::default(),
     };
     let mut resolver = after::Resolver::new(names, launcher.only_session.clone());
     let mut batch =

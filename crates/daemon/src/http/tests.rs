@@ -309,6 +309,20 @@ fn unknown_malformed_and_ambiguous_ids_are_told_apart() {
 }
 
 #[test]
+fn a_task_that_is_named_very_often_is_looked_up_once() {
+    let bench = bench();
+    let named = NewTask { name: Some("one".into()), ..task() };
+    bench.submit(vec![named]);
+    let select = Select::Ids(vec!["one".into(); 300_000]);
+    let begun = std::time::Instant::now();
+    let cancelled =
+        bench.run(bench.client(None).cancel(&CancelRequest { select, wait: false, cascade: true }));
+    assert_eq!(cancelled.unwrap().tasks.len(), 1);
+    // A look-up of each takes a minute here.
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+}
+
+#[test]
 fn an_environment_is_kept_in_an_owner_only_file_and_named_in_the_spec() {
     use std::os::unix::fs::PermissionsExt;
     let bench = bench();

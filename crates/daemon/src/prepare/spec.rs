@@ -36,7 +36,7 @@ pub(super) fn build(
     task: &NewTask,
     after: Vec<Dependency>,
 ) -> Result<(TaskSpec, Placement), ApiError> {
-    let ready = words::readiness(task)?;
+    let ready = words::readiness(&mut shared.patterns, task)?;
     let service = task.service || ready.is_some();
     let command = command(task)?;
     let cwd = place::working_directory(&shared.request.caller.cwd, task.cwd.as_ref())?;
@@ -73,7 +73,7 @@ pub(super) fn build(
         keep_leaked: task.keep_leaked,
         idempotent: task.idempotent,
         idempotency_key: words::idempotency_key(task.idempotency_key.as_deref())?,
-        extra: words::extra(task)?,
+        extra: words::extra(&mut shared.patterns, task)?,
     };
     Ok((spec, placement(shared, task, service)?))
 }

@@ -280,3 +280,16 @@ fn ten_thousand_entries_share_their_checks() {
     // Without sharing it is ten thousand searches of PATH; the bound is loose for slow machines.
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
+
+#[test]
+fn a_pattern_is_read_once_in_a_batch_and_a_batch_has_not_very_many() {
+    // Each reading of this one takes milliseconds, and everybody waits meanwhile.
+    let service = task(json!({ "shell": "serve", "ready": "\\w{10}ready" }));
+    let begun = Instant::now();
+    assert_eq!(batch(vec![service; 20_000], &person()).unwrap().tasks.len(), 20_000);
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    let service = |n: usize| task(json!({ "shell": "serve", "ready": format!("ready {n}") }));
+    assert!(batch((0..1_000).map(service).collect(), &person()).is_ok());
+    let error = batch((0..1_001).map(service).collect(), &person()).unwrap_err();
+    assert!(error.code == ErrorCode::Limit && !error.hint.is_empty(), "{error:?}");
+}

@@ -3,6 +3,7 @@
 //! Owns the limits of texts and the wording of what is wrong with one. Names are single lines
 //! without control characters, so that no list and no message is broken by one.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use globset::Glob;
@@ -25,6 +26,31 @@ const LABELS: usize = 64;
 const ARTIFACTS: usize = 100;
 /// The longest of them. Braces may be nested as deep as it is long, and are read by recursion.
 const GLOB_BYTES: usize = 1_000;
+
+/// Different patterns of one batch: each takes a moment to read, and a thousand services have one each.
+const PATTERNS: usize = 1_000;
+
+/// Patterns of a batch that were found to be good: thousands of entries have the same one.
+#[derive(Default)]
+pub(super) struct Patterns(HashSet<String>);
+
+impl Patterns {
+    fn check(&mut self, text: &str) -> Result<(), ApiError> {
+        if self.0.contains(text) {
+            return Ok(());
+        }
+        output::pattern(text)?;
+        if self.0.len() == PATTERNS {
+            return Err(ApiError::new(
+                ErrorCode::Limit,
+                format!("batch has more than {PATTERNS} different patterns"),
+            )
+            .hint("submit it in parts"));
+        }
+        self.0.insert(text.to_owned());
+        Ok(())
+    }
+}
 
 pub(super) fn usage(message: String, hint: &str) -> ApiError {
     ApiError::new(ErrorCode::Usage, message).hint(hint)
@@ -82,7 +108,10 @@ pub(super) fn retry(task: &NewTask, settings: &Settings) -> Result<RetryPolicy, 
     })
 }
 
-pub(super) fn readiness(task: &NewTask) -> Result<Option<Readiness>, ApiError> {
+pub(super) fn readiness(
+    patterns: &mut Patterns,
+    task: &NewTask,
+) -> Result<Option<Readiness>, ApiError> {
     match (&task.ready, task.ready_port) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(usage(
@@ -92,7 +121,7 @@ pub(super) fn readiness(task: &NewTask) -> Result<Option<Readiness>, ApiError> {
         (None, Some(0)) => Err(usage("0 is not a port".into(), "for example --ready-port 8080")),
         (None, Some(port)) => Ok(Some(Readiness::Port(port))),
         (Some(text), None) => {
-            output::pattern(text)?;
+            patterns.check(text)?;
             Ok(Some(Readiness::Pattern(text.clone())))
         }
     }
@@ -180,7 +209,10 @@ fn nice(nice: i32) -> Result<i32, ApiError> {
 }
 
 /// Options of later parts, kept as they are.
-pub(super) fn extra(task: &NewTask) -> Result<Vec<(String, String)>, ApiError> {
+pub(super) fn extra(
+    patterns: &mut Patterns,
+    task: &NewTask,
+) -> Result<Vec<(String, String)>, ApiError> {
     use meanwhile_api::submit::OnWaiting;
     let mut extra = Vec::new();
     if let Some(policy) = &task.notify {
@@ -191,7 +223,7 @@ pub(super) fn extra(task: &NewTask) -> Result<Vec<(String, String)>, ApiError> {
         extra.push(("notify".into(), policy.clone()));
     }
     if let Some(pattern) = &task.notify_on {
-        output::pattern(pattern)?;
+        patterns.check(pattern)?;
         extra.push(("notify_on".into(), pattern.clone()));
     }
     if let Some(what) = task.on_waiting {

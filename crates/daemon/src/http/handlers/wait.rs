@@ -1,5 +1,6 @@
 //! `wait`, and which tasks a selection means.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use meanwhile_api::select::Select;
@@ -65,17 +66,7 @@ pub(super) fn selected(
 ) -> Result<Vec<TaskId>, ApiError> {
     let unfinished = || Filter { states: unfinished_states(), ..Filter::default() };
     match select {
-        Select::Ids(ids) => {
-            let mut found = Vec::with_capacity(ids.len());
-            let mut seen = std::collections::HashSet::new();
-            for text in ids {
-                let id = find_in(reader, caller, text.as_str())?.id;
-                if seen.insert(id) {
-                    found.push(id);
-                }
-            }
-            Ok(found)
-        }
+        Select::Ids(texts) => named(reader, caller, texts),
         Select::Group(name) => {
             let filter = Filter {
                 group: Some(GroupName::new(name.as_str())),
@@ -111,6 +102,34 @@ pub(super) fn selected(
             ids(reader, &unfinished())
         }
     }
+}
+
+/// The tasks of these ids, prefixes and names, each looked up once: everybody else waits meanwhile.
+fn named(
+    reader: &mut dyn Reader,
+    caller: &Caller,
+    texts: &[meanwhile_api::TaskId],
+) -> Result<Vec<TaskId>, ApiError> {
+    let mut asked = HashSet::new();
+    let mut seen = HashSet::new();
+    let mut found = Vec::new();
+    for text in texts {
+        if !asked.insert(text.as_str()) {
+            continue;
+        }
+        if asked.len() > SELECTED_MAX {
+            return Err(ApiError::new(
+                ErrorCode::Limit,
+                format!("request is about more than {SELECTED_MAX} tasks"),
+            )
+            .hint("ask in parts, or for a group or session"));
+        }
+        let id = find_in(reader, caller, text.as_str())?.id;
+        if seen.insert(id) {
+            found.push(id);
+        }
+    }
+    Ok(found)
 }
 
 /// Oldest first: the order in which people think of what they launched.
