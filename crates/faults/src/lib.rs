@@ -19,6 +19,7 @@
 #![expect(clippy::print_stdout, reason = "a row's account is kept in a file by whoever starts it")]
 
 pub mod check;
+pub mod clocks;
 mod load;
 pub mod points;
 pub mod record;

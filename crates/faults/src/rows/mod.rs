@@ -2,14 +2,38 @@
 //!
 //! Owns the order of the table. A row is a `pub(super) const ROW: Row` (or `ROWS`) of its file.
 
+mod cancels;
+mod chaos;
 mod daemon_killed;
+mod daemons;
 mod fault_points;
+mod identity;
 mod moments;
+mod multiplying;
+mod queue;
+mod reattach;
+mod supervisors_lost;
+mod time;
+mod trees;
 
 use crate::row::Row;
 
 /// Every file's rows, in the order of the table.
-const ALL: &[&[Row]] = &[daemon_killed::ROWS, moments::ROWS, fault_points::ROWS];
+const ALL: &[&[Row]] = &[
+    daemon_killed::ROWS,
+    moments::ROWS,
+    supervisors_lost::ROWS,
+    daemons::ROWS,
+    trees::ROWS,
+    multiplying::ROWS,
+    fault_points::ROWS,
+    identity::ROWS,
+    time::ROWS,
+    queue::ROWS,
+    cancels::ROWS,
+    chaos::ROWS,
+    reattach::ROWS,
+];
 
 /// Every row.
 pub fn all() -> impl Iterator<Item = &'static Row> {
