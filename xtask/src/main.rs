@@ -1,6 +1,6 @@
 //! `cargo xtask`: what a maintainer types, and what CI runs.
 //!
-//! Owns the commands `test`, `faults`, `bench`, `tidy`, `gen`, `demo` and `picture`. It drives cargo and the built
+//! Owns the commands `test`, `faults`, `bench`, `fuzz`, `tidy`, `gen`, `demo` and `picture`. It drives cargo and the built
 //! `meanwhile` binary from outside; it links none of the product's crates and never edits sources
 //! other than the generated files under `docs/`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool reports here")]
@@ -9,6 +9,7 @@ mod bench;
 mod cargo;
 mod demo;
 mod faults;
+mod fuzz;
 mod generate;
 mod mutants;
 mod picture;
@@ -29,6 +30,8 @@ usage: cargo xtask <command>
                                    break things around the real binary, and look what is lost
   bench [--quick] [--only GROUP]... [--with-pueue] [--runs N] [--binary PATH]
                                    the design's figures, measured beside other programs
+  fuzz [--seconds N] [TARGET]... [--input FILE]
+                                   foreign bytes into every way in, for a bounded time
   tidy                             the rules a compiler cannot check
   gen [--check]                    rewrite docs/reference from the built binary
   demo                             build, start a daemon, run a task in the background, show its end
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         "bench" => bench::main(rest),
         // Started by the benchmark in place of a task.
         bench::actor::COMMAND => bench::actor::main(rest),
+        "fuzz" => fuzz::main(rest),
         "tidy" => tidy::main(),
         "gen" => generate::main(rest),
         "faults" => faults::main(rest),

@@ -15,6 +15,8 @@ mod batch;
 mod command_key;
 mod contract;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 pub mod limits;
 mod memory;

@@ -15,6 +15,8 @@
 
 mod codec;
 pub mod exit;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod limits;
 pub mod log;
 pub mod owner;

@@ -113,6 +113,9 @@ const EXIT_FINAL: Slot = Slot { offset: 2688, len: 1408, magic: 0x3157_4d46 };
 /// Magic, length and checksum before a part's bytes.
 const PREFIX: usize = 16;
 
+/// How many parts there are.
+pub(crate) const PARTS: usize = 5;
+
 impl Owner {
     /// Claims an attempt: makes the file in its directory (or takes over one whose attempt never started),
     /// locks it and writes the header.
@@ -231,12 +234,27 @@ impl Owner {
     }
 
     fn write(&self, slot: Slot, body: &[u8]) -> Result<(), Errno> {
-        assert!(body.len() + PREFIX <= slot.len, "every part's size is bounded by its slot");
+        write_all(&self.file, slot.offset, &slot.seal(body))
+    }
+}
+
+impl Slot {
+    /// A part's bytes with what marks them as whole.
+    fn seal(self, body: &[u8]) -> Vec<u8> {
+        assert!(body.len() + PREFIX <= self.len, "every part's size is bounded by its slot");
         let mut out = Encoder::new();
         let len = u32::try_from(body.len()).expect("slots are far below 4 GiB");
-        out.u32(slot.magic).u32(len).u64(checksum(slot.magic, body)).raw(body);
-        write_all(&self.file, slot.offset, &out.finish())
+        out.u32(self.magic).u32(len).u64(checksum(self.magic, body)).raw(body);
+        out.finish()
     }
+}
+
+/// For the fuzzer: where the part of this number lies, and its bytes.
+pub(crate) fn sealed(part: usize, body: &[u8]) -> (usize, Vec<u8>) {
+    let slots: [Slot; PARTS] = [HEADER, STARTED, MAIN, EXIT_PENDING, EXIT_FINAL];
+    let body = &body[..body.len().min(slots[part].len - PREFIX)];
+    let offset = usize::try_from(slots[part].offset).expect("within a page");
+    (offset, slots[part].seal(body))
 }
 
 impl AsFd for Owner {

@@ -86,6 +86,7 @@ const BANS: [Ban; 5] = [
             "testkit",
             "faults",
             "faultpoint",
+            "fuzz",
             "xtask",
             "api/client",
         ],

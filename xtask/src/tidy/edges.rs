@@ -13,7 +13,7 @@ use crate::{Outcome, cargo};
 const FAULTPOINT: &str = "meanwhile-faultpoint";
 
 /// Each room with the rooms it may depend on. Tests may use `testkit` besides.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("meanwhile-core", &[]),
     (FAULTPOINT, &[]),
     ("meanwhile-api", &[]),
@@ -38,6 +38,18 @@ const ALLOWED: [(&str, &[&str]); 12] = [
         "meanwhile-faults",
         &["meanwhile-core", "meanwhile-store", "meanwhile-supervisor", "meanwhile-testkit"],
     ),
+    // Gives foreign bytes to every way in, so it must reach all of them.
+    (
+        "meanwhile-fuzz",
+        &[
+            "meanwhile-core",
+            "meanwhile-api",
+            "meanwhile-store",
+            "meanwhile-supervisor",
+            "meanwhile-host",
+            "meanwhile-daemon",
+        ],
+    ),
     ("xtask", &[]),
     ("meanwhile-agents", &["meanwhile-core"]),
 ];
@@ -54,8 +66,8 @@ const CLOSED: [(&str, &[&str], &str); 2] = [
 
 /// Crates that bring an async runtime, and the rooms that may have one.
 const RUNTIMES: [&str; 4] = ["tokio", "hyper", "hyper-util", "futures"];
-const MAY_HAVE_A_RUNTIME: [&str; 4] =
-    ["meanwhile-api", "meanwhile-daemon", "meanwhile", "meanwhile-testkit"];
+const MAY_HAVE_A_RUNTIME: [&str; 5] =
+    ["meanwhile-api", "meanwhile-daemon", "meanwhile", "meanwhile-testkit", "meanwhile-fuzz"];
 
 /// The only file of the command line that may name the daemon and the supervisor.
 const ENTRY: &str = "crates/cli/src/entry.rs";

@@ -74,7 +74,7 @@ fn is_root(file: &File) -> bool {
     let parts: Vec<&str> = inside.split('/').collect();
     match parts[..] {
         ["build.rs"] | ["src", "lib.rs" | "main.rs"] | ["src", "bin", _] => true,
-        ["tests" | "benches" | "examples", last] => last.ends_with(".rs"),
+        ["tests" | "benches" | "examples" | "fuzz_targets", last] => last.ends_with(".rs"),
         ["tests" | "benches" | "examples", _, last] => last == "main.rs",
         _ => false,
     }
@@ -170,6 +170,7 @@ mod tests {
     #[test]
     fn a_test_file_that_no_target_reaches_is_no_root() {
         assert!(is_root(&file("crates/cli/tests/run.rs", "")));
+        assert!(is_root(&file("fuzz/fuzz_targets/wire.rs", "")));
         assert!(is_root(&file("crates/cli/tests/e2e/main.rs", "")));
         assert!(!is_root(&file("crates/cli/tests/e2e/forgotten.rs", "")));
     }

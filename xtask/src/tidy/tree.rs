@@ -25,6 +25,7 @@ impl File {
         match parts.next() {
             Some("crates") => parts.next().unwrap_or_default(),
             Some("xtask") => "xtask",
+            Some("fuzz") => "fuzz",
             _ => "",
         }
     }
