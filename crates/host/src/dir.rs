@@ -110,12 +110,16 @@ impl Dir {
     pub fn subdir(&self, name: &str) -> Result<Self, DirError> {
         let path = self.path.join(name);
         let fail = |kind| DirError { path: path.clone(), kind };
-        match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST | Errno::ROFS) => {}
+        let made = match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {
+            Ok(()) => true,
+            Err(Errno::EXIST | Errno::ROFS) => false,
             Err(e) => return Err(fail(e.into())),
-        }
+        };
         let fd = open_directory(self.fd.as_fd(), OsStr::new(name)).map_err(fail)?;
         let dir = Self { fd, path: path.clone() };
+        if made {
+            return Ok(dir);
+        }
         dir.check(&[])
             .or_else(|e| match e {
                 // Whatever lies below our own private directory is ours to close.
@@ -124,6 +128,22 @@ impl Dir {
             })
             .map_err(fail)?;
         Ok(dir)
+    }
+
+    /// The same for one that is nearly always there: making it is tried only when it is not.
+    ///
+    /// # Errors
+    /// As [`Dir::open_or_create`].
+    pub fn usual_subdir(&self, name: &str) -> Result<Self, DirError> {
+        let path = self.path.join(name);
+        match open_directory(self.fd.as_fd(), OsStr::new(name)) {
+            Ok(fd) => {
+                let dir = Self { fd, path };
+                // What is wrong with it, and whether that can be mended, is said below.
+                if dir.check(&[]).is_ok() { Ok(dir) } else { self.subdir(name) }
+            }
+            Err(_) => self.subdir(name),
+        }
     }
 
     /// Opens a file below this directory for reading.

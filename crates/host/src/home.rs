@@ -234,7 +234,7 @@ impl Home {
     /// # Errors
     /// When it cannot be made or is not private.
     pub fn attempt(&self, task: TaskId, attempt: u32) -> Result<Dir, DirError> {
-        self.state.subdir("tasks")?.subdir(&task.to_string())?.subdir(&attempt.to_string())
+        self.state.usual_subdir("tasks")?.subdir(&task.to_string())?.subdir(&attempt.to_string())
     }
 
     /// The directory of one attempt, if it is there and private; makes nothing.

@@ -77,3 +77,7 @@ pub const LOG_CAP: u64 = 64 * 1024 * 1024;
 
 /// Connections a supervisor holds at once: the daemon, its successor, and clients that ask for one.
 pub const CONNECTIONS_MAX: usize = 16;
+
+/// How the name of an emptied temporary directory begins that waits for its supervisor's next task; the supervisor's
+/// pid follows.
+pub const SPARE_TMPDIR: &str = ".spare-";

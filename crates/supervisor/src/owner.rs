@@ -129,16 +129,25 @@ impl Owner {
         {
             return Err(Errno::NAMETOOLONG);
         }
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(dir, OWNER_NAME, flags, Mode::RUSR | Mode::WUSR)?;
+        let open = |extra| {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | extra;
+            rustix::fs::openat(&dir, OWNER_NAME, flags, Mode::RUSR | Mode::WUSR)
+        };
+        let (file, is_new) = match open(OFlags::EXCL) {
+            Ok(file) => (file, true),
+            Err(Errno::EXIST) => (open(OFlags::empty())?, false),
+            Err(errno) => return Err(errno),
+        };
         let owner = Self { file };
         if owner.try_lock()? == Lock::Held {
             return Err(Errno::AGAIN);
         }
-        if owner.read()?.started.is_some() {
-            return Err(Errno::EXIST);
+        if !is_new {
+            if owner.read()?.started.is_some() {
+                return Err(Errno::EXIST);
+            }
+            rustix::fs::ftruncate(&owner.file, 0)?;
         }
-        rustix::fs::ftruncate(&owner.file, 0)?;
         match rustix::fs::fallocate(&owner.file, FallocateFlags::empty(), 0, OWNER_LEN) {
             // Some file systems cannot reserve; zeroes written out are as good.
             Err(Errno::OPNOTSUPP) => write_all(&owner.file, 0, &[0; OWNER_LEN as usize])?,

@@ -14,6 +14,7 @@ mod output;
 mod prepare;
 mod revive;
 mod sample;
+mod slow_mounts;
 mod spawn;
 mod supervisor;
 mod tmpdir;

@@ -8,6 +8,7 @@
 //! `on_*`, time through [`Attempt::advance`]; both answer with what the daemon shall hear. Never waits.
 
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::exit::{
@@ -26,8 +27,8 @@ use super::ladder::{self, Ladder, Step};
 use super::output::Output;
 use super::prepare;
 use super::sample::Sampler;
-use super::spawn::Failure;
-use super::tmpdir;
+use super::spawn::{Exec, Failure};
+use super::tmpdir::Spare;
 
 /// Between two looks at a cgroup that should be empty.
 const RECHECK: Duration = Duration::from_millis(1);
@@ -91,6 +92,7 @@ pub(super) struct Attempt {
     progress_due: Option<Moment>,
     told_bytes: u64,
     oom_kills_before: u64,
+    tmpdir: Rc<Spare>,
 }
 
 /// What the daemon shall hear.
@@ -139,6 +141,7 @@ impl Attempt {
             progress_due: None,
             told_bytes: 0,
             oom_kills_before,
+            tmpdir: Rc::clone(&base.tmpdir),
         };
         let messages = match prepare::start(&attempt.spec, dir, base) {
             Ok(prepared) => attempt.take(prepared),
@@ -160,14 +163,19 @@ impl Attempt {
         self.spec.env = Vec::new();
         self.spec.argv.truncate(1);
         self.spec.argv.shrink_to_fit();
-        self.exec_report = Some(prepared.spawned.report);
         self.born_in_cgroup = prepared.spawned.born_in_cgroup;
         self.outputs = prepared.outputs;
         self.input = prepared.input;
         self.cgroup = prepared.cgroup;
         let sampler = Sampler::new(&self.spec, prepared.enforced, self.deadlines.started);
         self.deadlines.sampler = sampler;
-        prepared.notes.into_iter().map(|text| FromSupervisor::Note { text }).collect()
+        let notes = prepared.notes.into_iter().map(|text| FromSupervisor::Note { text });
+        let mut messages: Messages = notes.collect();
+        match prepared.spawned.exec {
+            Exec::Reports(report) => self.exec_report = Some(report),
+            Exec::Done(done) => messages.extend(self.executed(done)),
+        }
+        messages
     }
 
     /// The program did not come to run.
@@ -199,7 +207,11 @@ impl Attempt {
             Err(_) => 0,
         };
         self.exec_report = None;
-        if let Some(Failure { stage, errno }) = Failure::read(&bytes[..read]) {
+        self.executed(Failure::read(&bytes[..read]).map_or(Ok(()), Err))
+    }
+
+    fn executed(&mut self, done: Result<(), Failure>) -> Messages {
+        if let Err(Failure { stage, errno }) = done {
             meanwhile_faultpoint::fault_point!("attempt.exec-failed");
             return self.fail(prepare::child_error(&self.spec, stage, errno));
         }
@@ -280,7 +292,8 @@ impl Attempt {
         if self.ended.is_some() || self.outputs.iter().any(|output| output.next().is_some()) {
             self.drain(buffer, now);
         }
-        let populated = self.cgroup.as_ref().is_some_and(Cgroup::is_populated);
+        // While there is a child there is no need to ask.
+        let populated = alone && self.cgroup.as_ref().is_some_and(Cgroup::is_populated);
         let empty = alone && !populated;
         self.empty = empty;
         // Since Linux 6.18 a cgroup counts a process a moment longer than its parent's wait does.
@@ -570,7 +583,7 @@ impl Attempt {
         meanwhile_faultpoint::fault_point!("attempt.cgroup-removed");
         if let Some(path) = &self.spec.tmpdir
             && !self.spec.keep_tmp
-            && let Err(errno) = tmpdir::remove(path)
+            && let Err(errno) = self.tmpdir.remove(path)
         {
             notes.push(format!("the temporary directory of {} stays: {errno}", self.spec.task));
         }

@@ -11,6 +11,10 @@ use rustix::io::Errno;
 /// How deep a task may have nested its own cgroups before their removal gives up.
 const DEPTH: u32 = 16;
 
+/// A read of the kernel's small text files that brings less than this brought all of it: what is longer comes in
+/// chunks of nearly a page.
+const SHORT: usize = 1024;
+
 /// The cgroup of one attempt.
 #[derive(Debug)]
 pub(super) struct Cgroup {
@@ -28,13 +32,14 @@ pub(super) struct Enforced {
 impl Cgroup {
     /// Makes the directory (or takes over an empty one of the same name) and opens it.
     pub(super) fn create(path: &[u8]) -> Result<Self, Errno> {
-        match rustix::fs::mkdir(path, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
+        let was_there = match rustix::fs::mkdir(path, Mode::RWXU) {
+            Ok(()) => false,
+            Err(Errno::EXIST) => true,
             Err(errno) => return Err(errno),
-        }
+        };
         let dir = open_dir(rustix::fs::CWD, path)?;
         let cgroup = Self { path: path.to_vec(), dir };
-        if cgroup.is_populated() {
+        if was_there && cgroup.is_populated() {
             return Err(Errno::BUSY);
         }
         Ok(cgroup)
@@ -42,16 +47,6 @@ impl Cgroup {
 
     pub(super) fn dir(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
-    }
-
-    /// The file whose writers move themselves here.
-    pub(super) fn procs(&self) -> Result<OwnedFd, Errno> {
-        rustix::fs::openat(
-            &self.dir,
-            "cgroup.procs",
-            OFlags::WRONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
     }
 
     /// Sets limits where the controllers exist and tells which ones hold.
@@ -92,8 +87,14 @@ impl Cgroup {
 
     /// Removes it, with the empty cgroups the task made below.
     pub(super) fn remove(self) -> Result<(), Errno> {
-        remove_below(&self.dir, DEPTH);
-        rustix::fs::unlinkat(rustix::fs::CWD, self.path, AtFlags::REMOVEDIR)
+        let remove = || rustix::fs::unlinkat(rustix::fs::CWD, &*self.path, AtFlags::REMOVEDIR);
+        match remove() {
+            Err(Errno::BUSY | Errno::NOTEMPTY) => {
+                remove_below(&self.dir, DEPTH);
+                remove()
+            }
+            other => other,
+        }
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Errno> {
@@ -109,6 +110,10 @@ impl Cgroup {
         let mut chunk = [0; 4096];
         while let Ok(read @ 1..) = rustix::io::read(&file, &mut chunk) {
             text.extend_from_slice(&chunk[..read]);
+            // The short files come whole in one read; `cgroup.procs` ends in an empty one.
+            if read < SHORT {
+                break;
+            }
         }
         String::from_utf8(text).ok()
     }

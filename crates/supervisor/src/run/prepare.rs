@@ -4,6 +4,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -20,8 +21,9 @@ use crate::wire::{PtySize, StartSpec, Stdin};
 use super::cgroup::{Cgroup, Enforced};
 use super::input::{EndBy, Input};
 use super::output::{Output, open_pipe, open_terminal};
+use super::slow_mounts::SlowMounts;
 use super::spawn::{ChildStdin, Launch, Spawned, spawn};
-use super::tmpdir;
+use super::tmpdir::Spare;
 
 /// How much likelier the memory killer shall take a task than its supervisor.
 const OOM_SCORE_ABOVE: i32 = 100;
@@ -37,6 +39,9 @@ pub(super) struct Base {
     null: OwnedFd,
     /// What goes into the task's `/proc/self/oom_score_adj`.
     oom_score: Vec<u8>,
+    mounts: SlowMounts,
+    /// Where temporary directories come from and go to.
+    pub(super) tmpdir: Rc<Spare>,
 }
 
 impl Base {
@@ -44,7 +49,7 @@ impl Base {
         let ours = std::fs::read_to_string("/proc/self/oom_score_adj").ok();
         let ours: i32 = ours.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
         let oom_score = (ours + OOM_SCORE_ABOVE).min(OOM_SCORE_MAX).to_string().into_bytes();
-        Self { null, oom_score }
+        Self { null, oom_score, mounts: SlowMounts::read(), tmpdir: Rc::default() }
     }
 }
 
@@ -76,7 +81,7 @@ pub(super) fn start(spec: &StartSpec, dir: &OwnedFd, base: &Base) -> Result<Prep
     };
     let candidates = candidates(program, &spec.env)?;
     if let Some(path) = &spec.tmpdir {
-        tmpdir::create(path).map_err(|errno| error(SpawnStage::Tmpdir, errno, path))?;
+        base.tmpdir.create(path).map_err(|errno| error(SpawnStage::Tmpdir, errno, path))?;
     }
     let (ends, outputs, input) = match spec.pty {
         Some(size) => terminal(spec, dir, size)?,
@@ -94,7 +99,8 @@ pub(super) fn start(spec: &StartSpec, dir: &OwnedFd, base: &Base) -> Result<Prep
     let enforced = cgroup
         .as_ref()
         .map_or_else(Enforced::default, |cgroup| cgroup.limit(spec.memory_max, spec.pids_max));
-    let procs = cgroup.as_ref().and_then(|cgroup| cgroup.procs().ok());
+    let opens_stdin = matches!(stdin, ChildStdin::Path(_));
+    let may_wait = opens_stdin || base.mounts.may_wait(&spec.cwd, &candidates);
     let launch = Launch {
         candidates,
         argv,
@@ -109,7 +115,8 @@ pub(super) fn start(spec: &StartSpec, dir: &OwnedFd, base: &Base) -> Result<Prep
         nice: spec.nice,
         affinity: spec.cpus.and_then(|cpus| affinity(cpus, spec.token.0[0])),
         oom_score: &base.oom_score,
-        cgroup: cgroup.as_ref().zip(procs.as_ref()).map(|(c, procs)| (c.dir(), procs.as_fd())),
+        cgroup: cgroup.as_ref().map(Cgroup::dir),
+        may_wait,
     };
     meanwhile_faultpoint::fault_point!("attempt.before-fork");
     let spawned = match spawn(&launch) {

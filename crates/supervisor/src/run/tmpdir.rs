@@ -1,21 +1,109 @@
 //! The task's private temporary directory: made before the start, removed after the end.
 //!
 //! Removal opens every directory relative to its parent and follows no symbolic link, so what a task left
-//! there cannot point it elsewhere. Owns nothing between the two.
+//! there cannot point it elsewhere.
+//!
+//! A directory that a task left empty is kept for the supervisor's next one under another name: most tasks never use
+//! theirs, and file systems are slow at making and removing many (ext4 looks at every directory that was removed in
+//! the last seconds before it makes one). Owns that one directory; it goes with the supervisor.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
+
+use crate::limits::SPARE_TMPDIR;
 
 /// How deep a task's directories are followed; each level holds one descriptor.
 const DEPTH: u32 = 512;
 
+/// The directory that waits for the next task, if one does.
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    path: RefCell<Option<Vec<u8>>>,
+}
+
+impl Spare {
+    /// Gives a task its directory: the one that waits, else a new one.
+    pub(super) fn create(&self, path: &[u8]) -> Result<(), Errno> {
+        if let Some(spare) = self.path.take() {
+            if rustix::fs::rename(&spare, path).is_ok() {
+                return Ok(());
+            }
+            // Somebody tidied up, or something has the new name.
+            let _ = rustix::fs::rmdir(&spare);
+        }
+        create(path)
+    }
+
+    /// Takes a task's directory away: it is removed with all it holds, or kept when it is as it was made.
+    pub(super) fn remove(&self, path: &[u8]) -> Result<(), Errno> {
+        if self.path.borrow().is_none() && is_as_made(path) {
+            let spare = spare_path(path);
+            if rustix::fs::rename(path, &spare).is_ok() {
+                self.path.replace(Some(spare));
+                return Ok(());
+            }
+        }
+        remove(path)
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if let Some(path) = self.path.take() {
+            let _ = rustix::fs::rmdir(path);
+        }
+    }
+}
+
+/// Beside the tasks' directories, by a name that no other supervisor uses.
+fn spare_path(path: &[u8]) -> Vec<u8> {
+    let parent = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let mut spare = path[..parent].to_vec();
+    spare.extend_from_slice(SPARE_TMPDIR.as_bytes());
+    spare.extend_from_slice(std::process::id().to_string().as_bytes());
+    spare
+}
+
+/// Whether it is empty, ours, closed to others, and lets nobody in by a list of rights.
+fn is_as_made(path: &[u8]) -> bool {
+    let look = || -> Result<bool, Errno> {
+        let dir = open(CWD, path)?;
+        let stat = rustix::fs::fstat(&dir)?;
+        let ours = stat.st_uid == rustix::process::geteuid().as_raw();
+        if !ours || stat.st_mode & 0o7777 != Mode::RWXU.as_raw_mode() {
+            return Ok(false);
+        }
+        let mut names = [0_u8; 256];
+        let listed = match rustix::fs::flistxattr(&dir, &mut names) {
+            Err(Errno::OPNOTSUPP) => 0,
+            other => other?,
+        };
+        if names[..listed].windows(ACL.len()).any(|window| window == ACL) {
+            return Ok(false);
+        }
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 512];
+        let mut entries = RawDir::new(&dir, &mut buffer);
+        while let Some(entry) = entries.next() {
+            if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    look().unwrap_or(false)
+}
+
+/// How the names of access lists begin (acl(5)).
+const ACL: &[u8] = b"system.posix_acl";
+
 /// Makes the directory, for its owner only. One that is there already is taken over if it is a real directory.
-pub(super) fn create(path: &[u8]) -> Result<(), Errno> {
+fn create(path: &[u8]) -> Result<(), Errno> {
     match rustix::fs::mkdir(path, Mode::RWXU) {
         Err(Errno::EXIST) => {
-            let dir = open(rustix::fs::CWD, path)?;
+            let dir = open(CWD, path)?;
             rustix::fs::fchmod(&dir, Mode::RWXU)
         }
         other => other,
@@ -23,13 +111,13 @@ pub(super) fn create(path: &[u8]) -> Result<(), Errno> {
 }
 
 /// Removes it with all it holds.
-pub(super) fn remove(path: &[u8]) -> Result<(), Errno> {
-    let emptied = match open(rustix::fs::CWD, path) {
+fn remove(path: &[u8]) -> Result<(), Errno> {
+    let emptied = match open(CWD, path) {
         Ok(dir) => empty(&dir, DEPTH),
         Err(Errno::NOENT) => return Ok(()),
         Err(errno) => Err(errno),
     };
-    emptied.and(rustix::fs::unlinkat(rustix::fs::CWD, path, AtFlags::REMOVEDIR))
+    emptied.and(rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR))
 }
 
 fn open(at: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
@@ -102,6 +190,37 @@ mod tests {
         remove(tmp.as_os_str().as_bytes()).unwrap();
         assert!(!tmp.exists());
         assert!(outside.join("precious").exists());
+    }
+
+    #[test]
+    fn a_directory_left_as_it_was_made_serves_the_next_task_and_goes_with_its_keeper() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name).as_os_str().as_bytes().to_vec();
+        let inode = |name: &str| {
+            std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(home.path().join(name)).unwrap())
+        };
+        let names = || std::fs::read_dir(home.path()).unwrap().count();
+        let spare = Spare::default();
+        spare.create(&path("a")).unwrap();
+        let first = inode("a");
+        spare.remove(&path("a")).unwrap();
+        assert!(!home.path().join("a").exists(), "for everybody else it is gone");
+        spare.create(&path("b")).unwrap();
+        assert_eq!(inode("b"), first);
+        // What is not as it was made is not given to another task.
+        std::fs::set_permissions(home.path().join("b"), std::fs::Permissions::from_mode(0o755))
+            .unwrap();
+        spare.remove(&path("b")).unwrap();
+        assert_eq!(names(), 0);
+        spare.create(&path("c")).unwrap();
+        std::fs::write(home.path().join("c/file"), "x").unwrap();
+        spare.remove(&path("c")).unwrap();
+        assert_eq!(names(), 0);
+        spare.create(&path("d")).unwrap();
+        spare.remove(&path("d")).unwrap();
+        assert_eq!(names(), 1);
+        drop(spare);
+        assert_eq!(names(), 0);
     }
 
     #[test]
