@@ -43,24 +43,11 @@ pub struct Recipe<'a> {
     pub keep: &'a [Vec<u8>],
     /// Names and values that were asked for (`--env`), the last of a name counting.
     pub explicit: &'a [(Vec<u8>, Vec<u8>)],
-    /// Who the task is.
-    pub identity: TaskVariables<'a>,
-}
-
-/// What a task is told about itself. Always set, over everything else.
-#[derive(Clone, Copy, Debug)]
-pub struct TaskVariables<'a> {
-    /// `MEANWHILE_TASK`.
-    pub task: TaskId,
-    /// `MEANWHILE_ATTEMPT`.
-    pub attempt: u32,
-    /// `MEANWHILE_BIN`: the absolute path of the program to call.
+    /// `MEANWHILE_BIN`: the absolute path of the program to call. Set over everything else.
     pub bin: &'a [u8],
-    /// `MEANWHILE_HOME`: the state directory; `None` for the default home, which the task resolves
-    /// as its caller did.
+    /// `MEANWHILE_HOME`: the state directory, set over everything else; `None` for the default home,
+    /// which the task resolves as its caller did.
     pub home: Option<&'a [u8]>,
-    /// `TMPDIR`, unless it was asked for by `--env` or `--keep-env`.
-    pub tmpdir: Option<&'a [u8]>,
 }
 
 impl Environment {
@@ -166,36 +153,72 @@ impl Profile {
     }
 }
 
-/// The environment of one attempt of a task.
-#[must_use]
-pub fn task_environment(recipe: &Recipe<'_>) -> Environment {
-    let Recipe { captured, profile, keep, explicit, identity } = recipe;
-    let mut result = without_identity_of_the_caller(captured);
-    for (name, value) in profile.defaults() {
-        let opposed = OPPOSITES.iter().any(|(a, b)| a == name && result.get(b).is_some());
-        if !opposed {
-            result.set_default(name, value);
+/// What all attempts of tasks with one recipe have in common: the work is done once for a batch.
+#[derive(Clone)]
+pub struct Prepared {
+    /// Sorted by name; without what [`Prepared::of_attempt`] adds.
+    entries: Vec<Vec<u8>>,
+    /// `TMPDIR` was asked for, and is among the entries.
+    has_tmpdir: bool,
+}
+
+impl Prepared {
+    /// Does everything but what is of one attempt.
+    #[must_use]
+    pub fn new(recipe: &Recipe<'_>) -> Self {
+        let Recipe { captured, profile, keep, explicit, bin, home } = recipe;
+        let mut result = without_identity_of_the_caller(captured);
+        for (name, value) in profile.defaults() {
+            let opposed = OPPOSITES.iter().any(|(a, b)| a == name && result.get(b).is_some());
+            if !opposed {
+                result.set_default(name, value);
+            }
         }
-    }
-    if let Some(tmpdir) = identity.tmpdir {
-        result.set("TMPDIR", tmpdir);
-    }
-    for name in *keep {
-        if let Some(value) = captured.get(name) {
+        let kept: Vec<_> =
+            keep.iter().filter_map(|name| Some((name, captured.get(name)?))).collect();
+        let has_tmpdir = kept.iter().any(|(name, _)| name.as_slice() == TMPDIR)
+            || explicit.iter().any(|(name, _)| name.as_slice() == TMPDIR);
+        for (name, value) in kept {
             result.set(name, value);
         }
+        for (name, value) in *explicit {
+            result.set(name, value);
+        }
+        result.set("MEANWHILE_BIN", bin);
+        if let Some(home) = home {
+            result.set("MEANWHILE_HOME", home);
+        }
+        result.remove(TASK);
+        result.remove(ATTEMPT);
+        Self { entries: result.entries(), has_tmpdir }
     }
-    for (name, value) in *explicit {
-        result.set(name, value);
+
+    /// The environment of one attempt, as entries `K=V`. A captured `TMPDIR` stays where there is no other.
+    #[must_use]
+    pub fn of_attempt(&self, task: TaskId, attempt: u32, tmpdir: Option<&[u8]>) -> Vec<Vec<u8>> {
+        let tmpdir = tmpdir.filter(|_| !self.has_tmpdir);
+        let is_old = |entry: &[u8]| {
+            tmpdir.is_some()
+                && entry.strip_prefix(TMPDIR).is_some_and(|rest| rest.starts_with(b"="))
+        };
+        let mut entries: Vec<Vec<u8>> = Vec::with_capacity(self.entries.len() + 3);
+        entries.extend(self.entries.iter().filter(|entry| !is_old(entry)).cloned());
+        entries.push([TASK, b"=", task.to_string().as_bytes()].concat());
+        entries.push([ATTEMPT, b"=", attempt.to_string().as_bytes()].concat());
+        entries.extend(tmpdir.map(|tmpdir| [TMPDIR, b"=", tmpdir].concat()));
+        entries
     }
-    result.set("MEANWHILE_TASK", identity.task.to_string());
-    result.set("MEANWHILE_ATTEMPT", identity.attempt.to_string());
-    result.set("MEANWHILE_BIN", identity.bin);
-    if let Some(home) = identity.home {
-        result.set("MEANWHILE_HOME", home);
-    }
-    result
 }
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Prepared({} variables)", self.entries.len())
+    }
+}
+
+const TASK: &[u8] = b"MEANWHILE_TASK";
+const ATTEMPT: &[u8] = b"MEANWHILE_ATTEMPT";
+const TMPDIR: &[u8] = b"TMPDIR";
 
 /// The captured environment without what says which conversation it belongs to. This is also what
 /// a launch from inside a task hands on.

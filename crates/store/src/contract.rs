@@ -56,6 +56,14 @@ pub trait Store: Reader {
     /// What a task was asked to be.
     fn spec(&mut self, id: TaskId) -> Result<Option<TaskSpec>, StoreError>;
 
+    /// What the next `n` queued tasks were asked to be, in the order of their submission, of those submitted after
+    /// this one; nothing when it is unknown.
+    fn queued_after(
+        &mut self,
+        id: TaskId,
+        n: usize,
+    ) -> Result<Vec<(TaskId, Box<TaskSpec>)>, StoreError>;
+
     /// The kept task of an idempotency key; none once it was forgotten.
     fn by_idempotency_key(&mut self, key: &str) -> Result<Option<TaskId>, StoreError>;
 

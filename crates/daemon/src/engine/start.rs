@@ -15,7 +15,7 @@ use meanwhile_core::{AttemptToken, LoadedTask, Now, TaskId, TaskSpec};
 use meanwhile_host::cgroup::Subtree;
 use meanwhile_host::dir::{Dir, DirError, DirErrorKind};
 use meanwhile_host::env_store::EnvStore;
-use meanwhile_host::environment::{self, Environment, Profile, Recipe, TaskVariables};
+use meanwhile_host::environment::{Environment, Prepared, Profile, Recipe};
 use meanwhile_host::home::{Home, HomePaths};
 use meanwhile_host::spawn_supervisor::{SupervisorStarter, socket_name};
 use meanwhile_store::Identity;
@@ -30,6 +30,9 @@ use super::postpone::Want;
 
 /// Launch parameters kept in memory: enough for a burst of starts, the store has the rest.
 const SPECS_KEPT: usize = 256;
+/// Launch parameters read from the store at once when a task's own are not in memory: a long queue starts in the order
+/// of its submission, mostly.
+const SPECS_AT_ONCE: usize = 64;
 /// How long a supervisor without a task stays for the next one, in milliseconds.
 const IDLE_MS: u32 = 10_000;
 /// Tasks after which a supervisor is replaced, so that what it may have leaked is given back.
@@ -47,13 +50,23 @@ pub struct Starter {
     run_dir: Dir,
     specs: HashMap<TaskId, Arc<TaskSpec>>,
     /// The environment used last: a batch shares one.
-    last_env: Option<(String, Arc<Environment>)>,
+    last_env: Option<LastEnv>,
     /// Starts handed to a supervisor that had been idle (it may just be leaving), with their timeout.
     reused: HashMap<AttemptToken, Option<Duration>>,
     /// Starts handed to a supervisor made for them, until they settle.
     fresh: HashSet<AttemptToken>,
     /// Attempts whose supervisor stays with what they left behind.
     staying: HashSet<AttemptToken>,
+}
+
+/// An environment that was made, and from what.
+#[derive(Debug)]
+struct LastEnv {
+    captured: Option<String>,
+    profile: EnvProfile,
+    set: Vec<(Vec<u8>, Vec<u8>)>,
+    keep: Vec<Vec<u8>>,
+    prepared: Prepared,
 }
 
 /// Who is to take a start.
@@ -209,41 +222,52 @@ impl Starter {
         // Only a task that somebody tried again can have another environment than at its launch.
         let later = if job.attempt > 1 { later_env(&self.inputs.paths, job.task)? } else { None };
         let hash = later.or_else(|| spec.env.captured.clone());
-        let captured = match hash {
-            None => Arc::new(Environment::new()),
-            Some(hash) => match &self.last_env {
-                Some((last, env)) if *last == hash => Arc::clone(env),
-                Some(_) | None => {
-                    let parsed = hash.parse().map_err(|_| {
-                        io::Error::new(io::ErrorKind::InvalidData, "no environment has that name")
-                    })?;
-                    let env = Arc::new(self.envs.get(parsed)?);
-                    self.last_env = Some((hash, Arc::clone(&env)));
-                    env
-                }
-            },
+        let last = self.last_env.take().filter(|last| {
+            last.captured == hash
+                && last.profile == spec.env.profile
+                && last.set == spec.env.set
+                && last.keep == spec.env.keep
+        });
+        let last = match last {
+            Some(last) => last,
+            None => self.prepare_env(hash, spec)?,
         };
-        let tmpdir = self.inputs.paths.attempt_tmp(job.task, job.attempt);
+        let tmpdir = bytes(&self.inputs.paths.attempt_tmp(job.task, job.attempt));
+        let entries = last.prepared.of_attempt(job.task, job.attempt, Some(&tmpdir));
+        self.last_env = Some(last);
+        Ok(entries)
+    }
+
+    fn prepare_env(&self, hash: Option<String>, spec: &TaskSpec) -> io::Result<LastEnv> {
+        let captured = match &hash {
+            None => Environment::new(),
+            Some(hash) => {
+                let parsed = hash.parse().map_err(|_| {
+                    io::Error::new(io::ErrorKind::InvalidData, "no environment has that name")
+                })?;
+                self.envs.get(parsed)?
+            }
+        };
         let home = self.inputs.paths.explicit.then(|| bytes(&self.inputs.paths.state));
-        let profile = match spec.env.profile {
-            EnvProfile::Agent => Profile::Agent,
-            EnvProfile::Ci => Profile::Ci,
-            EnvProfile::Inherit => Profile::Inherit,
-        };
         let recipe = Recipe {
             captured: &captured,
-            profile,
+            profile: match spec.env.profile {
+                EnvProfile::Agent => Profile::Agent,
+                EnvProfile::Ci => Profile::Ci,
+                EnvProfile::Inherit => Profile::Inherit,
+            },
             keep: &spec.env.keep,
             explicit: &spec.env.set,
-            identity: TaskVariables {
-                task: job.task,
-                attempt: job.attempt,
-                bin: &self.inputs.bin,
-                home: home.as_deref(),
-                tmpdir: Some(&bytes(&tmpdir)),
-            },
+            bin: &self.inputs.bin,
+            home: home.as_deref(),
         };
-        Ok(environment::task_environment(&recipe).entries())
+        Ok(LastEnv {
+            prepared: Prepared::new(&recipe),
+            captured: hash,
+            profile: spec.env.profile,
+            set: spec.env.set.clone(),
+            keep: spec.env.keep.clone(),
+        })
     }
 
     /// Everything a supervisor must know.
@@ -342,7 +366,8 @@ impl Engine {
         taker: Taker,
     ) -> Result<(), (i32, String)> {
         meanwhile_faultpoint::fault_point!("start.before");
-        let spec = self.spec(job.task).ok_or((0, "its launch parameters are gone".to_owned()))?;
+        let spec =
+            self.spec_to_start(job.task).ok_or((0, "its launch parameters are gone".to_owned()))?;
         let start = self
             .starter
             .start_spec(job, &spec, timeout, self.settings.log_cap)
@@ -373,6 +398,19 @@ impl Engine {
         meanwhile_faultpoint::fault_point!("start.queued");
         self.starter.drop_spec(job.task);
         Ok(())
+    }
+
+    /// What is not in memory is read with what will be wanted next.
+    fn spec_to_start(&mut self, task: TaskId) -> Option<Arc<TaskSpec>> {
+        let spec = self.spec(task)?;
+        if self.starter.spec(task).is_none() && self.starter.room_for_specs() >= SPECS_AT_ONCE {
+            match self.store.queued_after(task, SPECS_AT_ONCE) {
+                Ok(specs) => self.starter.keep_specs(specs),
+                // They are asked for again, one by one.
+                Err(error) => tracing::error!(%error, "launch parameters cannot be read"),
+            }
+        }
+        Some(spec)
     }
 
     fn hand_over(

@@ -10,16 +10,6 @@ fn environment(pairs: &[(&str, &str)]) -> Environment {
     result
 }
 
-fn identity() -> TaskVariables<'static> {
-    TaskVariables {
-        task: TaskId::from_random(0),
-        attempt: 2,
-        bin: b"/opt/meanwhile",
-        home: Some(b"/h"),
-        tmpdir: Some(b"/h/tmp/x.2"),
-    }
-}
-
 struct Case<'a> {
     captured: &'a [(&'a str, &'a str)],
     profile: Profile,
@@ -33,13 +23,19 @@ impl Case<'_> {
         let keep: Vec<_> = self.keep.iter().map(|name| name.as_bytes().to_vec()).collect();
         let pair = |(name, value): &(&str, &str)| (name.as_bytes().into(), value.as_bytes().into());
         let explicit: Vec<_> = self.explicit.iter().map(pair).collect();
-        task_environment(&Recipe {
+        let prepared = Prepared::new(&Recipe {
             captured: &captured,
             profile: self.profile,
             keep: &keep,
             explicit: &explicit,
-            identity: identity(),
-        })
+            bin: b"/opt/meanwhile",
+            home: Some(b"/h"),
+        });
+        let made = prepared.of_attempt(TaskId::from_random(0), 2, Some(b"/h/tmp/x.2"));
+        let names: Vec<_> = made.iter().map(|e| e.split(|b| *b == b'=').next()).collect();
+        let once: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(once.len(), names.len(), "a name has one value");
+        Environment::from_entries(made.iter().map(Vec::as_slice))
     }
 
     fn check(&self, name: &str, expected: Option<&str>) {

@@ -204,6 +204,14 @@ impl Store for MemoryStore {
         Ok(self.disk(|disk| disk.task(id).map(|t| t.spec.clone())))
     }
 
+    fn queued_after(
+        &mut self,
+        id: TaskId,
+        n: usize,
+    ) -> Result<Vec<(TaskId, Box<TaskSpec>)>, StoreError> {
+        Ok(self.disk(|disk| query::queued_after(disk, id, n)))
+    }
+
     fn by_idempotency_key(&mut self, key: &str) -> Result<Option<TaskId>, StoreError> {
         let of_key = |t: &&TaskRecord| t.spec.idempotency_key.as_deref() == Some(key);
         Ok(self.disk(|disk| disk.tasks.values().find(of_key).map(|t| t.id)))

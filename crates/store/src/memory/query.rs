@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use meanwhile_core::input::ReopenedTask;
 use meanwhile_core::spec::Command;
-use meanwhile_core::{LoadedTask, State, TaskId};
+use meanwhile_core::{LoadedTask, State, TaskId, TaskSpec};
 
 use super::disk::Disk;
 use crate::command_key::CommandKey;
@@ -35,6 +35,18 @@ pub(super) fn reopened(disk: &Disk, id: TaskId) -> Option<ReopenedTask> {
         spec: record.spec.clone(),
         state: record.state,
     })
+}
+
+/// What the next queued tasks were asked to be.
+pub(super) fn queued_after(disk: &Disk, id: TaskId, n: usize) -> Vec<(TaskId, Box<TaskSpec>)> {
+    disk.tasks
+        .values()
+        .skip_while(|t| t.id != id)
+        .skip(1)
+        .filter(|t| t.state == State::Queued)
+        .take(n)
+        .map(|t| (t.id, Box::new(t.spec.clone())))
+        .collect()
 }
 
 /// The newest that match.

@@ -65,6 +65,29 @@ pub(super) fn reopened(db: &Connection, task: TaskId) -> Result<Option<ReopenedT
     }))
 }
 
+/// What the next queued tasks were asked to be.
+pub(super) fn queued_after(
+    db: &Connection,
+    task: TaskId,
+    n: usize,
+) -> Result<Vec<(TaskId, Box<TaskSpec>)>, Fault> {
+    let mut select = db.prepare_cached(
+        "SELECT t.id, l.launch FROM tasks t JOIN launches l ON l.num = t.num
+         WHERE t.state = 0 AND t.num > (SELECT num FROM tasks WHERE id = ?1)
+         ORDER BY t.num LIMIT ?2",
+    )?;
+    let mut found = select.query(params![id(task), int(n as u64)])?;
+    let mut specs = Vec::new();
+    while let Some(row) = found.next()? {
+        let task = rows::task_id(row.get(0)?);
+        let launch: String = row.get(1)?;
+        let (spec, _) = launch::from_json(&launch)
+            .map_err(|e| Fault::Damaged(format!("the launch of task {task}: {e}")))?;
+        specs.push((task, Box::new(spec)));
+    }
+    Ok(specs)
+}
+
 /// What a task was asked to be.
 pub(super) fn spec(db: &Connection, task: TaskId) -> Result<Option<TaskSpec>, Fault> {
     let json: Option<String> = db

@@ -225,6 +225,14 @@ impl Store for SqliteStore {
         self.reading(|db| load::spec(db, id))
     }
 
+    fn queued_after(
+        &mut self,
+        id: TaskId,
+        n: usize,
+    ) -> Result<Vec<(TaskId, Box<TaskSpec>)>, StoreError> {
+        self.reading(|db| load::queued_after(db, id, n))
+    }
+
     fn by_idempotency_key(&mut self, key: &str) -> Result<Option<TaskId>, StoreError> {
         self.reading(|db| load::by_idempotency_key(db, key))
     }

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::fault::Fault;
@@ -132,6 +133,8 @@ fn connect(path: &Path, flags: OpenFlags, cache_kib: u32) -> Result<Connection, 
         let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         db.busy_timeout(limits::BUSY)?;
         db.set_prepared_statement_cache_capacity(limits::STATEMENTS);
+        // Plans do not depend on what is bound: else statements are compiled again each time they are used.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         db.execute_batch(&format!(
             "PRAGMA cache_size = -{cache_kib};
              PRAGMA mmap_size = 0;

@@ -1,7 +1,7 @@
 //! Transactions, and what a batch holds beside facts.
 
 use meanwhile_core::{LaneName, Now, Wall};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
 use super::fold::{fold, int};
@@ -15,10 +15,11 @@ pub(super) fn transaction<T>(
     db: &Connection,
     work: impl FnOnce(&Connection) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let tx = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
-    let done = work(&tx)?;
-    meanwhile_faultpoint::fault_point!("store.before-commit");
-    tx.commit()?;
+    let done = within(db, "BEGIN IMMEDIATE", |db| {
+        let done = work(db)?;
+        meanwhile_faultpoint::fault_point!("store.before-commit");
+        Ok(done)
+    })?;
     meanwhile_faultpoint::fault_point!("store.committed");
     Ok(done)
 }
@@ -28,10 +29,33 @@ pub(super) fn snapshot<T>(
     db: &Connection,
     question: impl FnOnce(&Connection) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let tx = Transaction::new_unchecked(db, TransactionBehavior::Deferred)?;
-    let answer = question(&tx)?;
-    tx.commit()?;
-    Ok(answer)
+    within(db, "BEGIN", question)
+}
+
+/// The library's own transactions compile their two statements anew each time.
+fn within<T>(
+    db: &Connection,
+    begin: &str,
+    work: impl FnOnce(&Connection) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    db.prepare_cached(begin)?.execute([])?;
+    let open = Open(db);
+    let done = work(db)?;
+    db.prepare_cached("COMMIT")?.execute([])?;
+    drop(open);
+    Ok(done)
+}
+
+/// Rolls back what was begun and not committed, also when the work panics.
+struct Open<'a>(&'a Connection);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        // After a commit, and after some faults, nothing is open any more.
+        if !self.0.is_autocommit() {
+            let _the_first_fault_is_told = self.0.execute_batch("ROLLBACK");
+        }
+    }
 }
 
 /// Writes all of a batch.

@@ -7,10 +7,44 @@ use std::ffi::CString;
 
 /// File systems that answer by themselves. Any other may have a server: the list of those grows, this one does not.
 const LOCAL: &[&str] = &[
-    "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "vfat", "exfat", "ntfs3", "jfs",
-    "reiserfs", "tmpfs", "ramfs", "rootfs", "overlay", "squashfs", "erofs", "iso9660", "proc", "sysfs",
-    "devtmpfs", "devpts", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "pstore", "bpf",
-    "configfs", "hugetlbfs", "mqueue", "fusectl", "efivarfs", "binfmt_misc", "nsfs",
+    "ext2",
+    "ext3",
+    "ext4",
+    "xfs",
+    "btrfs",
+    "zfs",
+    "f2fs",
+    "bcachefs",
+    "vfat",
+    "exfat",
+    "ntfs3",
+    "jfs",
+    "reiserfs",
+    "tmpfs",
+    "ramfs",
+    "rootfs",
+    "overlay",
+    "squashfs",
+    "erofs",
+    "iso9660",
+    "proc",
+    "sysfs",
+    "devtmpfs",
+    "devpts",
+    "cgroup",
+    "cgroup2",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "pstore",
+    "bpf",
+    "configfs",
+    "hugetlbfs",
+    "mqueue",
+    "fusectl",
+    "efivarfs",
+    "binfmt_misc",
+    "nsfs",
 ];
 
 /// Where they are mounted.
@@ -59,7 +93,8 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut rest = field;
     while let Some((first, tail)) = rest.split_first() {
         let code = rest.get(1..4).filter(|_| *first == b'\\');
-        let value = code.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
+        let value =
+            code.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
         match value {
             Some(byte) => {
                 out.push(byte);

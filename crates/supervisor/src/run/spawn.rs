@@ -158,7 +158,8 @@ fn spawn_sharing(launch: &Launch<'_>, prepared: &Prepared) -> Option<Spawned> {
         // SAFETY: the stack is ours, of that size, and outlives the call; CLONE_VFORK keeps us from running until
         // the child has left this memory by exec or exit, so `borrowed` outlives the child's use of it. The process
         // has one thread and no signal handler, so nothing else runs on this memory meanwhile.
-        let pid = unsafe { clone3::with_entry(&mut args, child_sharing, (&raw const borrowed).cast()) };
+        let pid =
+            unsafe { clone3::with_entry(&mut args, child_sharing, (&raw const borrowed).cast()) };
         let pid = u32::try_from(pid).ok().filter(|pid| *pid > 0)?;
         let exec = Exec::Done(borrowed.failure.get().map_or(Ok(()), Err));
         Some(Spawned { pid, exec, born_in_cgroup: cgroup.is_some() })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use meanwhile_core::cause::{Actor, Cause, SpawnStage};
 use meanwhile_core::event::{End, Exit, RunFigures, Stop};
 use meanwhile_core::spec::{Command, Condition, Dependency, Stdin};
-use meanwhile_core::{Event, Fact, SessionId, State};
+use meanwhile_core::{Event, Fact, SessionId, State, TaskId, TaskSpec};
 use meanwhile_store::{AttemptRecord, Extension, Logged, ReadyRecord, Store, TaskRecord};
 
 use super::Harness;
@@ -43,6 +43,30 @@ pub(super) fn every_part_of_a_launch_reads_back_as_it_was_given(harness: &dyn Ha
     assert_eq!(harness.reader().task(id(1)), Ok(Some(expected)));
     assert_eq!(store.spec(id(1)), Ok(Some(spec)));
     assert_eq!(store.spec(id(2)), Ok(None));
+}
+
+pub(super) fn what_is_queued_next_is_told_in_the_order_of_submission(harness: &dyn Harness) {
+    let mut store = harness.open();
+    let named = |n: u64| TaskSpec { name: Some(format!("task {n}")), ..plain() };
+    // Ids are random: their order says nothing.
+    let order = [5, 2, 9, 1, 7];
+    for n in order {
+        commit(&mut *store, &[submit_as(id(n), at(0), named(n), place())]);
+    }
+    commit(&mut *store, &[starting(id(9), 1, at(1))]);
+    let mut next = |after: u64, n: usize| -> Vec<u64> {
+        let found = store.queued_after(id(after), n).unwrap();
+        let number = |task: TaskId| (0..20).find(|n| id(*n) == task).unwrap();
+        for (task, spec) in &found {
+            assert_eq!(**spec, named(number(*task)));
+        }
+        found.into_iter().map(|(task, _)| number(task)).collect()
+    };
+    assert_eq!(next(5, 10), [2, 1, 7], "one is no longer queued");
+    assert_eq!(next(9, 10), [1, 7], "from one that is no longer queued");
+    assert_eq!(next(5, 2), [2, 1]);
+    assert_eq!(next(7, 10), [0; 0]);
+    assert_eq!(next(3, 10), [0; 0], "nobody knows that one");
 }
 
 pub(super) fn bytes_that_are_no_text_and_megabytes_of_arguments_survive(harness: &dyn Harness) {

@@ -41,6 +41,7 @@ macro_rules! promises {
 
 promises! {
     folding::every_part_of_a_launch_reads_back_as_it_was_given,
+    folding::what_is_queued_next_is_told_in_the_order_of_submission,
     folding::bytes_that_are_no_text_and_megabytes_of_arguments_survive,
     folding::a_life_reads_back_step_by_step,
     folding::a_requeued_attempt_keeps_its_number_and_its_extension,
