@@ -418,14 +418,9 @@ fn set_limit(limit: &Rlimit) -> Result<(), Failure> {
     if done { Ok(()) } else { Err(Failure { stage: SpawnStage::Limit, errno: libc::EPERM }) }
 }
 
-<<<<<<< HEAD
 /// Tries the candidates as `execvp` does. Returns the error number that says most; as in a shell, a directory of
 /// `PATH` that may not be searched says nothing.
-fn execute(launch: &Launch<'_>, prepared: &mut Prepared) -> i32 {
-=======
-/// Tries the candidates as `execvp` does. Returns the error number that says most.
 fn execute(launch: &Launch<'_>, prepared: &Prepared) -> i32 {
->>>>>>> b77fefd (supervisor: children on borrowed memory (vfork), one temporary directory kept, fewer looks at the cgroup; host: fewer looks at directories; build: fdatasync)
     let mut answer = libc::ENOENT;
     let is_path = launch.argv.first().is_some_and(|name| name.as_bytes().contains(&b'/'));
     for path in &launch.candidates {
