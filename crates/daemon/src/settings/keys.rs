@@ -185,6 +185,10 @@ impl Key {
     /// # Errors
     /// When there is no such key.
     pub fn find(text: &str) -> Result<Self, SettingsError> {
+        // Every letter of a lane's name may be written as an escape of ten.
+        if text.len() > 10 * MAX_KEY {
+            return Err(unknown(text));
+        }
         match toml_edit::Key::parse(text) {
             Ok(parts) => {
                 let parts: Vec<&str> = parts.iter().map(toml_edit::Key::get).collect();
@@ -422,7 +426,14 @@ fn shown(value: &Value) -> String {
     format!("`{}`", value.to_string().trim())
 }
 
+/// What is longer than any key with a lane's name is no misspelling: it is said in part, and not compared.
+const MAX_KEY: usize = MAX_NAME + 50;
+
 fn unknown(key: &str) -> SettingsError {
+    if key.len() > MAX_KEY {
+        let start: String = key.chars().take(40).collect();
+        return SettingsError::UnknownKey { key: format!("{start}..."), nearest: None };
+    }
     let names = KEYS.iter().map(|entry| entry.name).chain(["lanes.\"NAME\".limit"]);
     let nearest = names
         .map(|name| (distance(key, name), name))

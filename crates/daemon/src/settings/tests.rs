@@ -108,3 +108,12 @@ fn a_lane_may_be_named_without_quotes_on_the_command_line() {
     }
     assert!(Key::find("lanes.\"a\\nb\".limit").is_err());
 }
+
+#[test]
+fn a_key_that_is_a_book_is_refused_at_once_and_in_a_line() {
+    let key = "lanes".to_owned() + &".a".repeat(1 << 21);
+    let begun = std::time::Instant::now();
+    let refused = Key::find(&key).unwrap_err();
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    assert!(refused.to_string().len() < 100 && refused.hint().contains("config get"), "{refused}");
+}
