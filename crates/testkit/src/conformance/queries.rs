@@ -132,6 +132,8 @@ pub(super) fn a_summary_counts_what_a_list_would_show(harness: &dyn Harness) {
     ];
     for filter in filters {
         let counts = store.summary(&filter).unwrap();
+        let counted: u64 = counts.iter().map(|(_, tasks)| tasks).sum();
+        assert_eq!(store.count(&filter).unwrap(), counted, "{filter:?}");
         let listed = store.ids(&filter, 99).unwrap();
         for (state, count) in counts.iter() {
             let expected = listed.iter().filter(|(_, s)| *s == state).count() as u64;

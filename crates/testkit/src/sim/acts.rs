@@ -268,21 +268,27 @@ impl World {
         let at = self.env.clients.requests.len();
         let id = self.env.request_id();
         let standing = Standing::Open;
-        self.env.clients.requests.push(Request { id, want, inside, standing, sent: 0 });
+        self.env.clients.requests.push(Request {
+            id,
+            want,
+            inside,
+            standing,
+            sent: 0,
+            planned: false,
+        });
         self.env.clients.since.push(self.env.unrest + self.env.clock.total());
         self.send(at, false);
     }
 
     /// Sends a request, for the first time or again.
     pub(super) fn send(&mut self, at: usize, anyway: bool) {
-        let request = self.env.clients.requests[at].clone();
-        if request.standing != Standing::Open && !anyway {
+        if self.env.clients.requests[at].standing != Standing::Open && !anyway {
             return;
         }
         // An answer is kept for a day; nobody asks again after that.
         let age = self.env.unrest + self.env.clock.total() - self.env.clients.since[at];
         if age > 20 * 3_600_000 {
-            if request.standing == Standing::Open {
+            if self.env.clients.requests[at].standing == Standing::Open {
                 self.env.clients.requests[at].standing = Standing::Gone;
             }
             return;
@@ -290,8 +296,12 @@ impl World {
         let now = self.env.mono();
         if self.daemon.is_none() {
             self.want_daemon(40);
-            return self.env.machine.at(now + ASK_AGAIN, Happening::Send(at));
+            if !std::mem::replace(&mut self.env.clients.requests[at].planned, true) {
+                self.env.machine.at(now + ASK_AGAIN, Happening::Send(at));
+            }
+            return;
         }
+        let request = self.env.clients.requests[at].clone();
         self.env.clients.resent += u64::from(request.sent > 0);
         self.env.clients.requests[at].sent += 1;
         let by = Actor::Session(SessionId::new(format!("client {at}")));
@@ -356,22 +366,26 @@ impl World {
         }
         let (any, standing) = (kind % 8 == 2, WaitStanding::Idle);
         let pending = Vec::new();
-        let wait = WaitClient { inside, targets, pending, any, until, gives_up, standing };
+        let wait =
+            WaitClient { inside, targets, pending, any, until, gives_up, standing, planned: false };
         self.env.clients.waits.push(wait);
         self.ask_wait(self.env.clients.waits.len() - 1);
     }
 
     /// A client blocks, or blocks again after it lost the daemon.
     pub(super) fn ask_wait(&mut self, at: usize) {
-        let wait = self.env.clients.waits[at].clone();
-        if wait.standing != WaitStanding::Idle {
+        if self.env.clients.waits[at].standing != WaitStanding::Idle {
             return;
         }
         let now = self.env.mono();
         if self.daemon.is_none() {
             self.want_daemon(40);
-            return self.env.machine.at(now + ASK_AGAIN, Happening::Ask(at));
+            if !std::mem::replace(&mut self.env.clients.waits[at].planned, true) {
+                self.env.machine.at(now + ASK_AGAIN, Happening::Ask(at));
+            }
+            return;
         }
+        let wait = self.env.clients.waits[at].clone();
         let id = self.env.fresh_wait();
         let tasks = &self.env.books.tasks;
         let open = |id: &TaskId| {

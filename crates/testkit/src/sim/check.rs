@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meanwhile_core::input::Until;
-use meanwhile_core::{Core, Effect, LaneName, Now, State, TaskId};
+use meanwhile_core::{Core, Effect, LaneName, Now, State, TaskId, WaitId};
 use meanwhile_store::{EventFilter, Logged};
 
 use super::books::Entry;
@@ -20,7 +20,7 @@ pub(super) fn after_turn(env: &mut Env, shell: &mut Shell, now: Now, effects: &[
     let lent: Vec<(TaskId, TaskId)> = views.iter().flat_map(|v| v.lent.clone()).collect();
     lending(env, &lent);
     limits(env, shell, &lent, effects);
-    standstill(env, shell, now, &lent);
+    standstill(env, shell, now, &lent, effects);
     if env.figures.turns % 3 == 0 {
         shell.check_load(env);
     }
@@ -93,7 +93,13 @@ fn occupants(env: &Env, lane: &LaneName) -> BTreeSet<TaskId> {
 }
 
 /// Nobody waits for a seat that is free; nobody who blocks keeps his seat from the work that he waits for.
-fn standstill(env: &mut Env, shell: &Shell, now: Now, lent: &[(TaskId, TaskId)]) {
+fn standstill(
+    env: &mut Env,
+    shell: &Shell,
+    now: Now,
+    lent: &[(TaskId, TaskId)],
+    effects: &[Effect],
+) {
     let config = shell.core.config();
     let told: BTreeSet<TaskId> = shell.deferred.iter().map(|e| e.task).collect();
     let tasks = &env.books.tasks;
@@ -112,8 +118,15 @@ fn standstill(env: &mut Env, shell: &Shell, now: Now, lent: &[(TaskId, TaskId)])
         }
     }
     let lenders: BTreeSet<TaskId> = lent.iter().map(|(lender, _)| *lender).collect();
+    let answered: Vec<WaitId> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Answer { wait, .. } => Some(*wait),
+            _ => None,
+        })
+        .collect();
     let blocked = |id: &TaskId, entry: &Entry| {
-        entry.state.is_active() && !lenders.contains(id) && waits_for_below(env, *id)
+        entry.state.is_active() && !lenders.contains(id) && waits_for_below(env, *id, &answered)
     };
     let mut found = None;
     for (id, entry) in tasks.iter().filter(|(_, t)| env.books.is_eligible(t, now)) {
@@ -135,9 +148,12 @@ fn standstill(env: &mut Env, shell: &Shell, now: Now, lent: &[(TaskId, TaskId)])
 }
 
 /// Whether a client inside this task, not answered yet, waits for one of its unfinished descendants.
-fn waits_for_below(env: &Env, task: TaskId) -> bool {
+fn waits_for_below(env: &Env, task: TaskId, answered: &[WaitId]) -> bool {
     env.clients.waits.iter().any(|wait| {
-        let asked = matches!(wait.standing, super::clients::WaitStanding::Asked(_));
+        let asked = match wait.standing {
+            super::clients::WaitStanding::Asked(id) => !answered.contains(&id),
+            _ => false,
+        };
         asked
             && wait.until == Until::Done
             && wait.inside.is_some_and(|(inside, _)| inside == task)

@@ -56,6 +56,8 @@ pub(super) struct Request {
     pub(super) inside: Option<usize>,
     pub(super) standing: Standing,
     pub(super) sent: u32,
+    /// It will be sent again at some moment.
+    pub(super) planned: bool,
 }
 
 /// A client that blocks.
@@ -70,6 +72,8 @@ pub(super) struct WaitClient {
     /// When it gives up, by the clock of processes.
     pub(super) gives_up: Option<u64>,
     pub(super) standing: WaitStanding,
+    /// It will be asked for again at some moment.
+    pub(super) planned: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,15 +153,21 @@ impl Clients {
 
     /// The daemon is gone, with every connection to it. Says who has to ask again.
     pub(super) fn disconnected(&mut self) -> (Vec<usize>, Vec<usize>) {
-        let open = self.requests.iter().enumerate();
-        let open = open.filter(|(_, r)| r.standing == Standing::Open && r.sent > 0);
-        let open = open.map(|(at, _)| at).collect();
+        let mut open = Vec::new();
+        for (at, request) in self.requests.iter_mut().enumerate() {
+            if request.standing == Standing::Open && !request.planned {
+                request.planned = true;
+                open.push(at);
+            }
+        }
         let mut waits = Vec::new();
         for (at, wait) in self.waits.iter_mut().enumerate() {
             match wait.standing {
                 WaitStanding::Asked(_) => {
                     wait.standing = WaitStanding::Idle;
-                    waits.push(at);
+                    if !std::mem::replace(&mut wait.planned, true) {
+                        waits.push(at);
+                    }
                 }
                 WaitStanding::Vanished(_) => wait.standing = WaitStanding::Over,
                 WaitStanding::Idle | WaitStanding::Over => {}

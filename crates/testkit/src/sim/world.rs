@@ -147,8 +147,14 @@ impl World {
                     self.own_letter(incarnation, Ask::Ready(job));
                 }
             }
-            Happening::Send(request) => self.send(request, false),
-            Happening::Ask(wait) => self.ask_wait(wait),
+            Happening::Send(request) => {
+                self.env.clients.requests[request].planned = false;
+                self.send(request, false);
+            }
+            Happening::Ask(wait) => {
+                self.env.clients.waits[wait].planned = false;
+                self.ask_wait(wait);
+            }
             Happening::Answered(tree) => self.env.machine.unblock(tree, now),
         }
         self.look();
