@@ -117,12 +117,17 @@ pub(super) const CORE: &[Mutation] = &[
         "            && row.stop().is_none()\n",
         "",
     ),
-    core(
-        "a running task that never ran is queued again",
-        REPORT,
-        "        if row.state == State::Starting\n            && row.stop()",
-        "        if row.state.is_active()\n            && row.stop()",
-    ),
+    Mutation {
+        equivalent: Some(
+            "the transition table refuses the fact, and the refusal is on record likewise",
+        ),
+        ..core(
+            "a running task that never ran is queued again",
+            REPORT,
+            "        if row.state == State::Starting\n            && row.stop()",
+            "        if row.state.is_active()\n            && row.stop()",
+        )
+    },
     core(
         "a wish is forgotten at the end",
         REPORT,

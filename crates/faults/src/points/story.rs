@@ -5,7 +5,7 @@
 //! whether or where something is killed. Afterwards the checker looks, and the store, files and processes agree.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ struct Special {
 struct Story {
     home: TestHome,
     load: Load,
+    /// The directory of the places.
+    places: PathBuf,
     specials: Vec<Special>,
     next: u64,
 }
@@ -46,13 +48,14 @@ pub fn main() -> ExitCode {
         std::env::var_os(super::VARIABLE).expect("the driver says where the places are");
     let home = TestHome::builder().config(&format!("lanes.commands.limit = {LIMIT}")).build();
     let load = Load::new(&home, &[("commands", LIMIT)]);
-    let mut story = Story { home, load, specials: Vec::new(), next: 0 };
+    let places = PathBuf::from(directory);
+    let mut story = Story { home, load, places, specials: Vec::new(), next: 0 };
     story.submissions();
     story.ends_of_all_kinds();
     story.daemons_come_and_go();
     story.home.wait_for_all(&story.load, &story.specials);
     let mut stage = Stage::default();
-    story.check(&mut stage, Path::new(&directory));
+    story.check(&mut stage);
     story.clean(&mut stage);
     ExitCode::from(u8::from(!stage.complaints().is_empty()))
 }
@@ -188,22 +191,34 @@ impl Story {
         self.home.cli(["daemon", "start"]).ok();
     }
 
-    /// Where a task runs, its supervisor brings the daemon back.
+    /// Where a task runs, its supervisor brings the daemon back, unless it is what was killed.
     fn lose_daemon(&self, running: &str) {
+        let lock = self.home.state().join("daemon.lock");
+        // Pid and start time: a pid alone may come again.
+        let holder = || fs::read_to_string(&lock).unwrap_or_default();
+        let before = holder();
         let Some(old) = self.home.daemon() else { return };
         old.kill();
-        // Killed before, the task is over, and without work nobody misses a daemon.
         let over = record::task(&self.home, running).is_some_and(|kept| kept.state.is_terminal());
-        if over {
-            self.home.cli(["daemon", "start"]).ok();
+        let comes = !over && !self.killed().contains(" supervisor ");
+        if comes {
+            until("another daemon to come by itself", DEADLINE, || {
+                (holder() != before || self.killed().contains(" supervisor ")).then_some(())
+            });
         }
-        until("another daemon to come by itself", DEADLINE, || {
-            self.home.daemon().filter(|daemon| daemon.pid() != old.pid())
-        });
+        // What was killed meanwhile is missed by nobody but us.
+        self.home.cli(["daemon", "start"]).ok();
     }
 
-    fn check(&mut self, stage: &mut Stage, directory: &Path) {
-        let killed = fs::read_to_string(directory.join("killed")).unwrap_or_default();
+    /// Who was killed so far.
+    fn killed(&self) -> String {
+        fs::read_to_string(self.places.join("killed")).unwrap_or_default()
+    }
+
+    fn check(&mut self, stage: &mut Stage) {
+        // It may have been killed after its last answer; `daemon status` alone starts none.
+        self.home.cli(["daemon", "start"]).ok();
+        let killed = self.killed();
         println!("killed: {killed}");
         let by_supervisor = killed.contains(" supervisor ");
         let known = self.load.tasks.len() + self.specials.len();

@@ -6,13 +6,20 @@ mod cancels;
 mod chaos;
 mod daemon_killed;
 mod daemons;
+mod damage;
+mod disks;
 mod fault_points;
+mod held_reader;
 mod identity;
 mod moments;
 mod multiplying;
+mod output;
+mod pressure;
 mod queue;
 mod reattach;
+mod releases;
 mod supervisors_lost;
+mod surroundings;
 mod time;
 mod trees;
 
@@ -27,6 +34,13 @@ const ALL: &[&[Row]] = &[
     trees::ROWS,
     multiplying::ROWS,
     fault_points::ROWS,
+    disks::ROWS,
+    damage::ROWS,
+    output::ROWS,
+    pressure::ROWS,
+    releases::ROWS,
+    surroundings::ROWS,
+    held_reader::ROWS,
     identity::ROWS,
     time::ROWS,
     queue::ROWS,

@@ -1,0 +1,261 @@
+//! Rows 19 and 20: files that hold other bytes than were written.
+//!
+//! Owns the damage: bits flipped and ends cut off, at places that a seed chooses, in copies or in homes of its
+//! own. What counts is that nothing is silently empty and nothing becomes a success.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use meanwhile_testkit::{DEADLINE, Dice, TestHome, until};
+use serde_json::{Value, json};
+
+use crate::record;
+use crate::staging::{heard, supervisor_of};
+use crate::tally::Count;
+use crate::{Modes, Row, Seen, Stage};
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        number: 19,
+        name: "damaged-store",
+        title: "bit flips in the database, a torn or flipped write-ahead log",
+        expected: "found and refused with code 6, or every task is listed with its true end; never silently empty, \
+                   never replaced; a torn log loses at most what was not synced",
+        modes: Modes::Once,
+        slow: false,
+        stage: "60 seeded bit flips in pages of the file, 20 cuts of the log, each in a fresh copy of one home",
+        run: damaged_store,
+    },
+    Row {
+        number: 20,
+        name: "damaged-exit-record",
+        title: "a corrupt, half or missing owner file",
+        expected: "damage reads as absent: `interrupted`, never a success; the undamaged one gives its true end",
+        modes: Modes::Every,
+        slow: false,
+        stage: "a task ends while no daemon lives, its supervisor is killed, the record is damaged, a daemon starts",
+        run: damaged_record,
+    },
+];
+
+const TASKS: usize = 60;
+
+/// State and cause by id.
+fn listed(home: &TestHome) -> Option<Vec<(String, Value)>> {
+    let ran = home.cli(["--json", "list", "--limit", "1000"]);
+    if ran.code() != 0 {
+        return None;
+    }
+    let list: Value = serde_json::from_slice(&ran.stdout).ok()?;
+    let mut found: Vec<(String, Value)> = list
+        .as_array()?
+        .iter()
+        .map(|task| {
+            (
+                task["id"].as_str().unwrap_or_default().to_owned(),
+                json!([task["state"], task["cause"]]),
+            )
+        })
+        .collect();
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    Some(found)
+}
+
+fn damaged_store(stage: &mut Stage) -> Seen {
+    let mut dice = Dice::new();
+    let home = TestHome::builder().config("lanes.commands.limit = 8").build();
+    let entries: String = (0..TASKS)
+        .map(|n| json!({ "shell": format!("exit {}", n % 3) }).to_string() + "\n")
+        .collect();
+    let ran = home.invoke(["run", "--from", "-"]).stdin(entries).run();
+    let text = ran.ok();
+    let line = ["wait"].into_iter().chain(text.lines());
+    home.invoke(line).deadline(crate::check::PATIENCE).run().expect(1);
+    home.cli(["daemon", "stop"]).ok();
+    let truth = listed(&home).expect("an undamaged store can be listed");
+    let whole = fs::read(home.state().join("meanwhile.db")).expect("the store is a file");
+    let (mut refused, mut harmless, mut untold) = (0, 0, 0);
+    for _ in 0..60 {
+        let (at, bit) = (dice.number(0..whole.len() as u64), 1 << dice.number(0..8));
+        let file = home.state().join("meanwhile.db");
+        let mut damaged = whole.clone();
+        damaged[usize::try_from(at).expect("files are smaller")] ^= bit;
+        fs::write(&file, &damaged).expect("our own file can be written");
+        match judge(stage, &home, &truth, at) {
+            Judged::Refused => {
+                refused += 1;
+                let kept = fs::read(&file).is_ok_and(|now| now == damaged);
+                stage.demand(kept, format!("a refused store was changed (flip at {at})"));
+            }
+            Judged::Whole => harmless += 1,
+            Judged::Other => untold += 1,
+        }
+        home.cli(["daemon", "stop"]);
+        clear(home.state());
+    }
+    fs::write(home.state().join("meanwhile.db"), &whole).expect("our own file can be written");
+    let (cuts, lost) = torn_logs(stage, &home, &mut dice);
+    home.finish();
+    Seen::pass(format!(
+        "60 flips: {refused} refused with code 6 and the file kept, {harmless} without effect on any answer, {untold} \
+         changed a word of a task that SQLite has no checksum for; {cuts} torn logs opened, {lost} synced tasks lost"
+    ))
+}
+
+enum Judged {
+    Refused,
+    Whole,
+    Other,
+}
+
+fn judge(stage: &mut Stage, home: &TestHome, truth: &[(String, Value)], at: u64) -> Judged {
+    let started = home.cli(["daemon", "start"]);
+    if started.code() != 0 {
+        let said = started.complaint();
+        let clear = [5, 6].contains(&started.code()) && said.contains("hint:");
+        stage.demand(
+            clear,
+            format!("flip at {at}: exit {} without a clear word: {said}", started.code()),
+        );
+        return Judged::Refused;
+    }
+    match listed(home) {
+        Some(list) if list == truth => Judged::Whole,
+        Some(list) => {
+            let ids = |list: &[(String, Value)]| {
+                list.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>()
+            };
+            let (same, all) = (ids(&list) == ids(truth), list.len() == truth.len());
+            stage.demand(
+                all,
+                format!("flip at {at}: {} of {} tasks are listed", list.len(), truth.len()),
+            );
+            println!("flip at {at}: same ids: {same}");
+            let successes = |list: &[(String, Value)]| {
+                list.iter().filter(|(_, end)| end[0] == "completed").count()
+            };
+            let more = successes(&list) > successes(truth);
+            stage.count(Count::FalseEnds, usize::from(more));
+            stage.demand(!more, format!("flip at {at}: a failure became a success"));
+            Judged::Other
+        }
+        None => Judged::Refused,
+    }
+}
+
+/// The log belongs to the file that was damaged.
+fn clear(state: &Path) {
+    for name in ["meanwhile.db-wal", "meanwhile.db-shm"] {
+        let _absent = fs::remove_file(state.join(name));
+    }
+}
+
+/// Cuts the log of a killed daemon somewhere in its last commit.
+fn torn_logs(stage: &mut Stage, home: &TestHome, dice: &mut Dice) -> (usize, usize) {
+    let (mut cuts, mut lost) = (0, 0);
+    for _ in 0..20 {
+        let first = home.launch(["true"]);
+        home.wait(&first);
+        let wal = home.state().join("meanwhile.db-wal");
+        let before = fs::metadata(&wal).map_or(0, |about| about.len());
+        let last = home.launch_with(["--delay", "1h"], ["true"]);
+        let after = fs::metadata(&wal).map_or(0, |about| about.len());
+        home.kill_daemon();
+        crate::staging::supervisors(home).iter().for_each(meanwhile_testkit::Process::kill);
+        if after <= before {
+            home.cli(["cancel", &last]).ok();
+            continue;
+        }
+        let end = dice.number(before..after);
+        let file = fs::File::options().write(true).open(&wal).expect("our own file can be opened");
+        if cuts % 2 == 0 {
+            file.set_len(end).expect("our own file can be cut");
+        } else {
+            // As a disk that wrote the blocks in another order leaves it.
+            file.write_all_at(&[0x5a; 64], end).expect("our own file can be written");
+        }
+        cuts += 1;
+        home.cli(["daemon", "start"]).ok();
+        let known = record::task(home, &first).is_some_and(|kept| kept.state.is_terminal());
+        lost += usize::from(!known);
+        stage.demand(known, format!("{first} was synced before the torn commit and is gone"));
+        let problems = home.cli(["doctor"]).text();
+        stage.demand(
+            problems.contains("the store is sound"),
+            format!("after a torn log: {problems}"),
+        );
+        home.cli(["cancel", &last]);
+    }
+    (cuts, lost)
+}
+
+/// What is done to an owner file.
+#[derive(Clone, Copy, Debug)]
+enum Damage {
+    None,
+    FlipInRecord,
+    Half,
+    Empty,
+    Noise,
+    Gone,
+}
+
+fn damaged_record(stage: &mut Stage) -> Seen {
+    use Damage::{Empty, FlipInRecord, Gone, Half, Noise, None};
+    let mut told = Vec::new();
+    for damage in [None, FlipInRecord, Half, Empty, Noise, Gone] {
+        let home = TestHome::new();
+        let (mut bell, mut gate) = (home.bell("bell"), home.gate("gate"));
+        let id = home.launch_shell(&format!("{}; {}; exit 0", bell.shell("$$"), gate.shell()));
+        let main = heard(&mut bell);
+        let supervisor = supervisor_of(&home, &id);
+        home.kill_daemon();
+        gate.open();
+        main.wait_end(DEADLINE);
+        until("the record", DEADLINE, || {
+            record::owner(&home, &id, 1).filter(|view| view.exit.is_some())
+        });
+        supervisor.kill();
+        // Who brought a daemon back meanwhile has recorded the end already.
+        if home.daemon().is_some() {
+            home.finish();
+            continue;
+        }
+        apply(damage, &record::attempt_directory(&home, &id, 1).join("owner"));
+        let task = home.wait(&id);
+        let end = (task["state"].as_str(), task["cause"]["kind"].as_str());
+        let wanted = match damage {
+            None => (Some("completed"), Some("exit")),
+            FlipInRecord | Half | Empty | Noise | Gone => (Some("interrupted"), Some("lost")),
+        };
+        stage.count(Count::Ends, 1);
+        stage.count(Count::FalseEnds, usize::from(end != wanted));
+        stage.demand(end == wanted, format!("{damage:?}: {end:?}"));
+        stage.check_seats(&home);
+        told.push(format!("{damage:?}: {}", end.0.unwrap_or("?")));
+        home.finish();
+    }
+    stage.demand(told.len() >= 5, format!("only {told:?} could be staged"));
+    Seen::pass(told.join(", "))
+}
+
+fn apply(damage: Damage, path: &Path) {
+    let file = fs::File::options().read(true).write(true).open(path).expect("it is there");
+    let done = match damage {
+        Damage::None => Ok(()),
+        Damage::FlipInRecord => {
+            // Both places of the record: the one of the main process's end and the final one.
+            [1330, 2740].iter().try_for_each(|at| {
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, *at)?;
+                file.write_all_at(&[byte[0] ^ 4], *at)
+            })
+        }
+        Damage::Half => file.set_len(1280),
+        Damage::Empty => file.set_len(0),
+        Damage::Noise => file.write_all_at(&crate::work::bytes(7, 4096), 0),
+        Damage::Gone => fs::remove_file(path),
+    };
+    done.expect("our own file can be damaged");
+}
