@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that names its inputs")]
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -27,10 +28,12 @@ fn replay(target: &str) {
     assert!(!seeds.is_empty(), "fuzz/seeds/{target} is empty");
     for path in seeds.into_iter().chain(inputs("regressions", target)) {
         // Shown with a failure, also with one that ends the process.
-        println!("{}", path.display());
+        print!("{}", path.display());
+        std::io::stdout().flush().unwrap();
         let begun = Instant::now();
         run(target, &fs::read(&path).unwrap());
         let took = begun.elapsed();
+        println!(" {took:.2?}");
         assert!(took < PATIENCE, "{} took {took:?}", path.display());
     }
 }

@@ -171,7 +171,7 @@ fn what_a_running_task_has_not_finished_writing_is_left_to_the_next_page() {
 fn the_last_of_very_many_matches_are_found_in_one_pass() {
     // Each line that leaves the full page once moved all of the others.
     let line = "a".repeat(63) + "\n";
-    let dir = with(&line.repeat(1 << 18));
+    let dir = with(line.repeat(1 << 18));
     let tail = OutputQuery { grep: Some("a".into()), tail: Some(u64::MAX), ..query() };
     let begun = std::time::Instant::now();
     let reply = page(dir.path(), true, &tail);
