@@ -64,13 +64,16 @@ impl Work {
     #[must_use]
     pub fn command(&self, journal: &Path, mark: &str) -> Vec<String> {
         let own = std::env::current_exe().expect("a running program has a path");
+        let own = own.display().to_string();
+        // Built again while a row runs: the new file is as good.
+        let own = own.strip_suffix(" (deleted)").unwrap_or(&own);
         let end = match self.end {
             End::Exit(code) => code.to_string(),
             End::Term => "term".to_owned(),
             End::Never => "never".to_owned(),
         };
         vec![
-            own.display().to_string(),
+            own.to_owned(),
             "work".to_owned(),
             journal.display().to_string(),
             self.number.to_string(),

@@ -11,6 +11,7 @@ mod disks;
 mod fault_points;
 mod held_reader;
 mod identity;
+mod memory;
 mod moments;
 mod multiplying;
 mod output;
@@ -18,6 +19,7 @@ mod pressure;
 mod queue;
 mod reattach;
 mod releases;
+mod stuck;
 mod supervisors_lost;
 mod surroundings;
 mod time;
@@ -31,7 +33,9 @@ const ALL: &[&[Row]] = &[
     moments::ROWS,
     supervisors_lost::ROWS,
     daemons::ROWS,
+    memory::ROWS,
     trees::ROWS,
+    stuck::ROWS,
     multiplying::ROWS,
     fault_points::ROWS,
     disks::ROWS,
