@@ -45,7 +45,9 @@ impl Engine {
             return;
         }
         self.guard.again_at = None;
-        if self.guard.member.is_some() || self.fleet.is_busy() {
+        // One that holds an attempt and has not been reached yet misses us as well as any other: after a start with
+        // tasks that run, nobody more is needed.
+        if self.guard.member.is_some() || self.fleet.is_busy() || !self.unreached.is_empty() {
             return;
         }
         if let Some(key) = self.fleet.take_idle().or_else(|| self.start_guard()) {
