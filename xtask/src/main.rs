@@ -1,6 +1,6 @@
 //! `cargo xtask`: what a maintainer types, and what CI runs.
 //!
-//! Owns the commands `test`, `faults`, `bench`, `fuzz`, `tidy`, `gen`, `demo` and `picture`. It drives cargo and the built
+//! Owns the commands `test`, `faults`, `bench`, `fuzz`, `sim`, `tidy`, `gen`, `demo` and `picture`. It drives cargo and the built
 //! `meanwhile` binary from outside; it links none of the product's crates and never edits sources
 //! other than the generated files under `docs/`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool reports here")]
@@ -13,6 +13,7 @@ mod fuzz;
 mod generate;
 mod mutants;
 mod picture;
+mod sim;
 mod test;
 mod tidy;
 
@@ -26,12 +27,14 @@ usage: cargo xtask <command>
 
   test [--plain] [--mode NAME]... [--package NAME]... [FILTER]
                                    every test, as root and unprivileged, with and without cgroups
-  faults [ROW]... [--mode NAME]... [--slow] [--debug-binary]
+  faults [ROW]... [--mode NAME]... [--slow] [--add] [--debug-binary]
                                    break things around the real binary, and look what is lost
   bench [--quick] [--only GROUP]... [--with-pueue] [--runs N] [--binary PATH]
                                    the design's figures, measured beside other programs
   fuzz [--seconds N] [TARGET]... [--input FILE]
                                    foreign bytes into every way in, for a bounded time
+  sim [--seeds N] [--seed S [--story]]
+                                   lives of the queue on a simulated machine, with all that goes wrong
   tidy                             the rules a compiler cannot check
   gen [--check]                    rewrite docs/reference from the built binary
   demo                             build, start a daemon, run a task in the background, show its end
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         // Started by the benchmark in place of a task.
         bench::actor::COMMAND => bench::actor::main(rest),
         "fuzz" => fuzz::main(rest),
+        "sim" => sim::main(rest),
         "tidy" => tidy::main(),
         "gen" => generate::main(rest),
         "faults" => faults::main(rest),

@@ -2,7 +2,8 @@
 //!
 //! Builds the release binary and `meanwhile-faults`, starts each row in each mode as a process of its
 //! own, and keeps the account: a table, `target/faults.json`, and after a full run the page
-//! `docs/reference/reliability.md`. Never judges a row: that is the row's own work. A row that cannot
+//! `docs/reference/reliability.md`. A full run takes most of an hour; with `--add` it can be made in parts.
+//! Never judges a row: that is the row's own work. A row that cannot
 //! be staged here is told with its reason.
 //!
 //! ```text
@@ -10,6 +11,7 @@
 //!      -> table::print, faults.json, page::write
 //! ```
 
+mod earlier;
 mod page;
 mod rows;
 mod table;
@@ -45,9 +47,12 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
             Ok(door) => rows.run(&staged.name, door, &chosen, &mut account)?,
         }
     }
-    let whole = request.is_whole();
-    let account = document(&account, &rows, &request, &binary);
     let file = target.join(ACCOUNT);
+    let mut account = document(&account, &rows, &request, &binary);
+    if request.add {
+        earlier::add(&mut account, &file)?;
+    }
+    let whole = request.is_whole() || (request.add && earlier::is_whole(&account));
     std::fs::write(&file, format!("{account:#}\n"))
         .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     table::print(&account);
@@ -79,17 +84,25 @@ struct Request {
     modes: Vec<String>,
     slow: bool,
     debug_binary: bool,
+    /// What earlier runs saw stays in the account, for rows that are not run again.
+    add: bool,
 }
 
 impl Request {
     fn parse(arguments: &[String]) -> Outcome<Self> {
-        let mut request =
-            Self { rows: Vec::new(), modes: Vec::new(), slow: false, debug_binary: false };
+        let mut request = Self {
+            rows: Vec::new(),
+            modes: Vec::new(),
+            slow: false,
+            debug_binary: false,
+            add: false,
+        };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             match argument.as_str() {
                 "--slow" => request.slow = true,
                 "--debug-binary" => request.debug_binary = true,
+                "--add" => request.add = true,
                 "--mode" => {
                     let name = rest.next().ok_or("--mode wants a name, such as root/off")?;
                     if !crate::test::MODES.contains(&name.as_str()) {
@@ -100,7 +113,7 @@ impl Request {
                 }
                 option if option.starts_with('-') => {
                     return Err(format!(
-                        "unknown option `{option}`; there are --mode M, --slow, --debug-binary"
+                        "unknown option `{option}`; there are --mode M, --slow, --add, --debug-binary"
                     ));
                 }
                 row => request.rows.push(row.to_owned()),
