@@ -46,6 +46,19 @@ pub fn delete_tmp(home: &Home, task: TaskId, attempt: u32) {
     }
 }
 
+/// Deletes the emptied temporary directories that supervisors kept for their next task and did not come to delete. One
+/// that lives makes itself another.
+pub fn delete_spares(home: &Home) {
+    use meanwhile_supervisor::limits::SPARE_TMPDIR;
+    let Ok(tmp) = open_directory(&home.state, OsStr::new("tmp")) else { return };
+    for entry in names(tmp.as_fd()).unwrap_or_default() {
+        if entry.as_bytes().starts_with(SPARE_TMPDIR.as_bytes()) {
+            // Only an empty one: nothing else has that name.
+            let _ = rustix::fs::unlinkat(&tmp, &*entry, rustix::fs::AtFlags::REMOVEDIR);
+        }
+    }
+}
+
 /// Bytes that a task's files take on disk, as far as they can be seen.
 #[must_use]
 pub fn bytes_of(home: &Home, task: TaskId) -> u64 {

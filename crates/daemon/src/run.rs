@@ -58,6 +58,7 @@ pub enum Ran {
 /// Whatever keeps it from starting or going on, with hints and an exit code.
 pub fn run(options: RunOptions) -> Result<Ran, ApiError> {
     let RunOptions { paths, environment, readiness, on_demand } = options;
+    meanwhile_host::allocator::give_memory_back();
     let mut readiness = Some(readiness);
     let served = serve(paths, environment, &mut readiness, on_demand);
     if let Err(error) = &served {

@@ -7,6 +7,7 @@
 //!
 //! Unsafe code is confined to the modules marked below, each block with its reason.
 
+pub mod allocator;
 pub mod caller;
 pub mod cgroup;
 pub mod clock;

@@ -229,6 +229,7 @@ impl Engine {
             engine.perform(effect);
         }
         engine.finish_forgetting()?;
+        crate::retention::delete_spares(&engine.home);
         engine.recover(active);
         Ok(engine)
     }

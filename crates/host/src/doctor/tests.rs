@@ -119,6 +119,7 @@ fn this_machine_is_examined_without_changing_it() {
         "cgroup",
         "logout",
         "home",
+        "writable",
         "disk",
         "pidfd",
         "subreaper",
