@@ -150,8 +150,7 @@ impl Wanted {
         }
         if !self.needs_looking() {
             let records = reader.list(&self.filter, self.limit)?;
-            let total = reader.summary(&self.filter)?.iter().map(|(_, n)| n).sum();
-            return Ok((records, total));
+            return Ok((records, reader.count(&self.filter)?));
         }
         let (mut records, mut total) = (Vec::new(), 0);
         self.each(reader, |record| {
@@ -173,7 +172,7 @@ impl Wanted {
         }
         if !self.needs_looking() {
             let found = reader.ids(&self.filter, self.limit)?;
-            let total = reader.summary(&self.filter)?.iter().map(|(_, n)| n).sum();
+            let total = reader.count(&self.filter)?;
             return Ok((found.into_iter().map(|(id, _)| id).collect(), total));
         }
         let (mut ids, mut total) = (Vec::new(), 0);

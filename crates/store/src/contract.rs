@@ -121,6 +121,9 @@ pub trait Reader: Send {
     /// How many tasks that match are in each state.
     fn summary(&mut self, filter: &Filter) -> Result<StateCounts, StoreError>;
 
+    /// How many tasks match. Of all tasks it is cheap however many there are; lists ask it every time.
+    fn count(&mut self, filter: &Filter) -> Result<u64, StoreError>;
+
     /// Up to `limit` matching events after `seq`, oldest first. `seq` 0 is the beginning.
     ///
     /// Everything up to the largest number seen is final: no store lets a smaller number appear

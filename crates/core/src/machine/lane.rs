@@ -4,7 +4,7 @@
 //! anybody starts: that is `promote`.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::row::Row;
 use crate::id::TaskId;
@@ -80,7 +80,32 @@ impl Lane {
     }
 
     /// Eligible tasks in start order.
-    pub(super) fn in_order(&self) -> impl Iterator<Item = TaskId> {
+    pub(super) fn in_order(&self) -> impl DoubleEndedIterator<Item = TaskId> {
         self.over.iter().chain(&self.queue).map(|key| key.task)
     }
+
+    /// Where tasks stand in that order, the first at 1. Walked from both ends at once: the newest, which lists
+    /// ask for, are found from the back in as many steps as there are of them, and not in 100,000.
+    pub(super) fn positions(&self, mut wanted: BTreeSet<TaskId>) -> BTreeMap<TaskId, u32> {
+        let mut positions = BTreeMap::new();
+        let (mut front, mut back) = (1, self.over.len() + self.queue.len());
+        let mut order = self.in_order();
+        while !wanted.is_empty() {
+            let Some(first) = order.next() else { break };
+            if wanted.remove(&first) {
+                positions.insert(first, count(front));
+            }
+            front += 1;
+            let Some(last) = order.next_back() else { break };
+            if wanted.remove(&last) {
+                positions.insert(last, count(back));
+            }
+            back -= 1;
+        }
+        positions
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }

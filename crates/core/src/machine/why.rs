@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lane::{Key, Lane};
+use super::lane::Lane;
 use super::row::{Place, Row};
 use super::{Core, LaneView, TaskView, Why};
 use crate::id::{LaneName, TaskId};
@@ -17,14 +17,9 @@ impl Core {
         let row = self.rows.get(&id)?;
         let position = (row.place == Place::Lane).then(|| {
             let lane = self.lanes.get(row.lane).expect("a row's lane exists");
-            let key = Key::new(id, row);
-            let before = if row.over_limit {
-                lane.over.range(..key).count()
-            } else {
-                lane.over.len() + lane.queue.range(..key).count()
-            };
-            count(before + 1)
+            lane.positions(BTreeSet::from([id])).remove(&id)
         });
+        let position = position.flatten();
         Some(self.view(row, position))
     }
 
@@ -40,16 +35,9 @@ impl Core {
             }
         }
         let mut positions: BTreeMap<TaskId, u32> = BTreeMap::new();
-        for (lane, mut wanted) in wanted {
+        for (lane, wanted) in wanted {
             let lane = self.lanes.get(lane).expect("a row's lane exists");
-            for (at, id) in lane.in_order().enumerate() {
-                if wanted.is_empty() {
-                    break;
-                }
-                if wanted.remove(&id) {
-                    positions.insert(id, count(at + 1));
-                }
-            }
+            positions.extend(lane.positions(wanted));
         }
         let view = |id: &TaskId| {
             let row = self.rows.get(id)?;
@@ -128,8 +116,4 @@ impl Core {
         let ahead = position?.checked_sub(1).filter(|ahead| *ahead > 0)?;
         Some(Why::Behind { lane: name, ahead })
     }
-}
-
-fn count(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -291,6 +291,10 @@ impl Reader for MemoryStore {
         Ok(counts)
     }
 
+    fn count(&mut self, filter: &Filter) -> Result<u64, StoreError> {
+        Ok(self.disk(|disk| query::matching(disk, filter).count() as u64))
+    }
+
     fn events_since(
         &mut self,
         seq: u64,

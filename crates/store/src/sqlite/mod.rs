@@ -331,6 +331,10 @@ impl<C: Connected> Reader for C {
         self.reading(|db| read::summary(db, filter))
     }
 
+    fn count(&mut self, filter: &Filter) -> Result<u64, StoreError> {
+        self.reading(|db| read::total(db, filter))
+    }
+
     fn events_since(
         &mut self,
         seq: u64,

@@ -149,16 +149,20 @@ pub(super) fn ids(
     Ok(ids)
 }
 
+/// How many tasks match. Without conditions SQLite counts pages, not rows: 0.1 ms where counting by state
+/// reads 100,000 entries of an index.
+pub(super) fn total(db: &Connection, filter: &Filter) -> Result<u64, Fault> {
+    let (condition, values) = Query::of(filter).condition();
+    let mut select = db.prepare(&format!("SELECT count(*) FROM tasks t {condition}"))?;
+    let tasks: i64 = select.query_row(params_from_iter(values), |row| row.get(0))?;
+    Ok(tasks.unsigned_abs())
+}
+
 /// How many tasks that match are in each state.
 pub(super) fn summary(db: &Connection, filter: &Filter) -> Result<StateCounts, Fault> {
-    let Query { mut conditions, values, states, indexed, by_states: _ } = Query::of(filter);
-    if !states.is_empty() {
-        conditions.push(states_condition(&states, if indexed { "+" } else { "" }));
-    }
-    let mut select = db.prepare(&format!(
-        "SELECT t.state, count(*) FROM tasks t {} GROUP BY t.state",
-        where_all(&conditions)
-    ))?;
+    let (condition, values) = Query::of(filter).condition();
+    let mut select = db
+        .prepare(&format!("SELECT t.state, count(*) FROM tasks t {condition} GROUP BY t.state"))?;
     let mut found = select.query(params_from_iter(values))?;
     let mut counts = StateCounts::default();
     while let Some(row) = found.next()? {
@@ -298,6 +302,15 @@ impl Query {
             self.add(&format!("{}t.{column} = ?", if hidden { "+" } else { "" }), [value]);
             self.indexed |= !hidden;
         }
+    }
+
+    /// What a task must fulfil.
+    fn condition(self) -> (String, Vec<Value>) {
+        let Self { mut conditions, values, states, indexed, by_states: _ } = self;
+        if !states.is_empty() {
+            conditions.push(states_condition(&states, if indexed { "+" } else { "" }));
+        }
+        (where_all(&conditions), values)
     }
 
     /// Selects the newest; `columns` begins with `t.num`.

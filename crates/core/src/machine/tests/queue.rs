@@ -156,6 +156,9 @@ fn a_queued_task_says_why_and_positions_agree_one_by_one_and_in_bulk() {
     for (task, view) in all.iter().zip(bulk) {
         assert_eq!(w.core.task(*task), view);
     }
+    let position = |task| w.core.task(task).unwrap().queue_position;
+    let positions: Vec<Option<u32>> = all.iter().map(|task| position(*task)).collect();
+    assert_eq!(positions, [None, None, Some(2), Some(3), Some(4), Some(5), Some(1)]);
     let view = w.core.task(t[2]).unwrap();
     assert_eq!(view.queue_position, Some(2));
     let lane = LaneName::new("l");
