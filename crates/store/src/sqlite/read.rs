@@ -161,8 +161,8 @@ pub(super) fn total(db: &Connection, filter: &Filter) -> Result<u64, Fault> {
 /// How many tasks that match are in each state.
 pub(super) fn summary(db: &Connection, filter: &Filter) -> Result<StateCounts, Fault> {
     let (condition, values) = Query::of(filter).condition();
-    let mut select = db
-        .prepare(&format!("SELECT t.state, count(*) FROM tasks t {condition} GROUP BY t.state"))?;
+    let mut select =
+        db.prepare(&format!("SELECT t.state, count(*) FROM tasks t {condition} GROUP BY t.state"))?;
     let mut found = select.query(params_from_iter(values))?;
     let mut counts = StateCounts::default();
     while let Some(row) = found.next()? {
