@@ -16,7 +16,7 @@ mod page;
 mod rows;
 mod table;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -30,8 +30,11 @@ const ACCOUNT: &str = "faults.json";
 
 pub(crate) fn main(arguments: &[String]) -> Outcome {
     let request = Request::parse(arguments)?;
-    let binary =
-        if request.debug_binary { cargo::build_binary()? } else { cargo::build_release_binary()? };
+    let binary = match &request.binary {
+        Some(binary) => binary.clone(),
+        None if request.debug_binary => cargo::build_binary()?,
+        None => cargo::build_release_binary()?,
+    };
     let rows = Rows::build()?;
     let chosen = rows.chosen(&request.rows, request.slow)?;
     let stages = Stages::new()?;
@@ -86,6 +89,8 @@ struct Request {
     debug_binary: bool,
     /// What earlier runs saw stays in the account, for rows that are not run again.
     add: bool,
+    /// A release binary that is there already, so that all parts of a run are about the same one.
+    binary: Option<PathBuf>,
 }
 
 impl Request {
@@ -96,6 +101,7 @@ impl Request {
             slow: false,
             debug_binary: false,
             add: false,
+            binary: None,
         };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
@@ -103,6 +109,12 @@ impl Request {
                 "--slow" => request.slow = true,
                 "--debug-binary" => request.debug_binary = true,
                 "--add" => request.add = true,
+                "--binary" => {
+                    let path = rest.next().ok_or("--binary wants the path of a release binary")?;
+                    let path = std::fs::canonicalize(path);
+                    let path = path.map_err(|error| format!("--binary: {error}"))?;
+                    request.binary = Some(path);
+                }
                 "--mode" => {
                     let name = rest.next().ok_or("--mode wants a name, such as root/off")?;
                     if !crate::test::MODES.contains(&name.as_str()) {
@@ -113,7 +125,7 @@ impl Request {
                 }
                 option if option.starts_with('-') => {
                     return Err(format!(
-                        "unknown option `{option}`; there are --mode M, --slow, --add, --debug-binary"
+                        "unknown option `{option}`; there are --mode M, --slow, --add, --binary PATH, --debug-binary"
                     ));
                 }
                 row => request.rows.push(row.to_owned()),
