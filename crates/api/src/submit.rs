@@ -291,7 +291,8 @@ impl FromStr for After {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubmitRequest {
-    /// The tasks, in order. Of more than [`crate::limits::BATCH_TASKS_MAX`] the first and one more are read.
+    /// The tasks, in order.
+    // Of more than `BATCH_TASKS_MAX` only that many and one more are read.
     #[serde(deserialize_with = "wire_shapes::batch")]
     pub tasks: Vec<NewTask>,
     /// What they inherit.
