@@ -68,6 +68,7 @@ impl Engine {
         self.status.commits += 1;
         self.status.events += events.len() as u64;
         self.committed.send_replace(committed.last_seq);
+        self.look_at_log(now);
         Ok(())
     }
 

@@ -142,6 +142,8 @@ pub struct Engine {
     /// When captured environments are deleted if nothing is unfinished by then.
     env_sweep_at: Option<Boot>,
     retention_at: Boot,
+    /// When the log of writes is looked at next, if there is a commit.
+    log_look_at: Boot,
     /// Tasks forgotten in this turn: the store has them until its commit.
     just_forgotten: HashSet<TaskId>,
 }
@@ -217,6 +219,7 @@ impl Engine {
             env_gate,
             env_sweep_at: None,
             retention_at: now.boot,
+            log_look_at: now.boot,
             just_forgotten: HashSet::new(),
         };
         meanwhile_faultpoint::fault_point!("engine.loaded");

@@ -17,6 +17,8 @@ use crate::letters::Reply;
 
 /// How often ended tasks are looked through for those past their time.
 const RETENTION_EVERY: Duration = Duration::from_secs(3600);
+/// How often the log of writes is looked at while there are commits: one more sync of the file a minute.
+const LOG_LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Tasks forgotten per turn, so that no turn takes long.
 const FORGET_AT_ONCE: usize = 200;
 /// Entries at the end of the event log among which are those of the last turn: a page of `clean` has 500 tasks.
@@ -136,6 +138,16 @@ impl Engine {
                 Wall(now.wall.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)));
             self.store.trim_events(before, TRIM_AT_ONCE).map_err(Ending::Store)?;
         }
+        Ok(())
+    }
+
+    /// After a commit: whether the log of writes can be rewound. It grows by commits alone, so an idle daemon need
+    /// not look.
+    pub(super) fn look_at_log(&mut self, now: Now) {
+        if self.log_look_at > now.boot {
+            return;
+        }
+        self.log_look_at = now.boot.after(LOG_LOOK_EVERY);
         if let Ok(checkpoint) = self.store.checkpoint() {
             self.status.wal_bytes = checkpoint.wal_bytes;
             if checkpoint.too_long() {
@@ -145,7 +157,6 @@ impl Engine {
                 );
             }
         }
-        Ok(())
     }
 
     /// Deletes what the last daemon forgot and did not come to delete: those facts are the log's last.
