@@ -26,7 +26,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         number: 48,
         name: "less-of-a-system",
-        title: "no cgroup, /proc that hides others, no /proc/PID/syscall",
+        title: "no cgroup to write to; a /proc that hides others",
         expected: "works all the same: 0 survivors of a cancel; doctor says which promise is weaker",
         modes: Modes::Once,
         slow: false,
