@@ -24,8 +24,11 @@ const CALLS: usize = 10;
 /// A lane of its own, where what is queued is in nobody's way.
 const LANE: [&str; 2] = ["--lane", "free"];
 
-/// What is measured at each size.
-const MEASURES: [(&str, &str, fn(&Bench, &Home) -> Outcome<f64>); 4] = [
+/// One sample in one home.
+type Take = fn(&Bench, &Home) -> Outcome<f64>;
+
+/// What is measured at each size: its key, its words, and how.
+const MEASURES: [(&str, &str, Take); 4] = [
     ("submit", "one submission", submit),
     ("list", "list 50", list),
     ("status", "status of one", status),
