@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use meanwhile_testkit::sim::{self, Backend, Campaign, Failed, Figures, Run, Telling};
+use meanwhile_testkit::sim::{self, Backend, Campaign, Conditions, Failed, Figures, Run, Telling};
 
 const USAGE: &str = "\
 usage: sim [--seeds N] [--sqlite-seeds N] [--first SEED] [--threads N] [--json FILE]
@@ -86,7 +86,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Request, String>
 /// One seed, twice: it must be the same run to the bit.
 fn one(seed: u64, request: &Request) -> bool {
     let telling = if request.story { Telling::Everything } else { Telling::Nothing };
-    let run = sim::play(seed, &sim::script(seed), request.backend, telling);
+    let conditions = Conditions { telling, ..Conditions::plain(request.backend) };
+    let run = sim::play(seed, &sim::script(seed), conditions);
     let again = sim::run(seed, request.backend);
     for line in &run.story {
         println!("{line}");
@@ -142,7 +143,7 @@ fn many(request: &Request) -> bool {
 /// Shrinks a failing seed and tells its story.
 fn explain(seed: u64, backend: Backend) {
     let script = sim::script(seed);
-    let shrunk = sim::shrink(seed, &script, backend);
+    let shrunk = sim::shrink(seed, &script, Conditions::plain(backend));
     let Run { violation, story, .. } = &shrunk.run;
     println!("\nseed {seed}, shrunk from {} steps to {}:", script.len(), shrunk.steps.len());
     for line in story {

@@ -261,7 +261,7 @@ impl World {
         let target = if launch.after < 70 { pick(&candidates, launch.after / 3) } else { None };
         let batch = launch.after >= 200 && at > 0;
         TaskDraft { launch, service, by_person, lane, ancestors, name: format!("{number}.{at}") }
-            .build(target.map(|task| Dependency { task, condition }), batch.then_some(at - 1))
+            .build(target.map(|task| Dependency { task, condition }), batch.then(|| at - 1))
     }
 
     pub(super) fn request(&mut self, want: Want, inside: Option<usize>) {

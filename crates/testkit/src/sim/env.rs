@@ -147,6 +147,7 @@ pub(super) struct Env {
     /// By how much the wall clock was moved, in all.
     pub(super) unrest: u64,
     pub(super) turn_planned: bool,
+    pub(super) sabotage: Option<super::Sabotage>,
     /// The daemon's timer.
     pub(super) timer_at: Option<u64>,
     pub(super) stalled_until: u64,
@@ -177,6 +178,7 @@ impl Env {
             crash_in: None,
             unrest: 0,
             turn_planned: false,
+            sabotage: None,
             timer_at: None,
             stalled_until: 0,
             incarnation: 0,

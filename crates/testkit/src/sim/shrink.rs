@@ -3,7 +3,7 @@
 //! Owns the search (delta debugging by halves). Never changes a step that stays.
 
 use super::step::Step;
-use super::{Backend, Run, Telling, play};
+use super::{Conditions, Run, Telling, play};
 
 /// Runs at most: shrinking shall not take longer than finding did.
 const RUNS: u32 = 1500;
@@ -18,11 +18,12 @@ pub struct Shrunk {
 
 /// Shortens the script of a seed whose run broke a promise.
 #[must_use]
-pub fn shrink(seed: u64, steps: &[Step], backend: Backend) -> Shrunk {
-    let first = play(seed, steps, backend, Telling::Nothing);
+pub fn shrink(seed: u64, steps: &[Step], conditions: Conditions) -> Shrunk {
+    let silent = Conditions { telling: Telling::Nothing, ..conditions };
+    let first = play(seed, steps, silent);
     let promise = first.violation.as_ref().map(|v| v.promise);
     let fails = |steps: &[Step]| {
-        let run = play(seed, steps, backend, Telling::Nothing);
+        let run = play(seed, steps, silent);
         run.violation.map(|v| v.promise) == promise
     };
     let mut steps = steps[..steps.len().min(first.at_step + 1)].to_vec();
@@ -47,6 +48,6 @@ pub fn shrink(seed: u64, steps: &[Step], backend: Backend) -> Shrunk {
         }
         size = if shorter && size == 1 { 1 } else { size / 2 };
     }
-    let run = play(seed, &steps, backend, Telling::Everything);
+    let run = play(seed, &steps, Conditions { telling: Telling::Everything, ..conditions });
     Shrunk { steps, run }
 }

@@ -8,6 +8,7 @@ use meanwhile_core::{Boot, Event, Fact, Input, Now, Turn};
 use meanwhile_store::{Batch, SavedReply, StoreError};
 
 use super::{PendingReply, Shell, lost};
+use crate::sim::Sabotage;
 use crate::sim::books::Circumstances;
 use crate::sim::disk::identity;
 use crate::sim::env::{Env, Gone};
@@ -27,6 +28,7 @@ impl Shell {
         self.deferred.extend(events);
         let saved: Vec<_> = replies
             .iter()
+            .filter(|_| env.sabotage != Some(Sabotage::ForgetsRequests))
             .filter_map(|r| Some((r.request.as_ref()?, r.reply.as_ref().ok()?.to_saved())))
             .collect();
         if self.deferred.is_empty() && saved.is_empty() {

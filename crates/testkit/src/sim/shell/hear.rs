@@ -11,6 +11,7 @@ use meanwhile_core::{Input, Now, State, Turn, Wall};
 
 use super::Shell;
 use super::recover::{Verdict, verdict};
+use crate::sim::Sabotage;
 use crate::sim::env::Env;
 use crate::sim::wire::{ConnId, Job, Phase, Record, Running, TreeState, Up, Why};
 
@@ -134,6 +135,9 @@ impl Shell {
             }
             Verdict::Ended { record, leftovers: true } => {
                 self.look_after(env, job, report_of(now, record));
+            }
+            Verdict::Lost if env.sabotage == Some(Sabotage::RunsLostAgain) => {
+                self.never_ran(env, now, job, turn);
             }
             Verdict::Lost => self.look_after(env, job, Report::Lost),
             Verdict::Rebooted => self.found(env, now, job, Found::Rebooted, turn),

@@ -29,6 +29,7 @@ use meanwhile_core::{
 };
 use meanwhile_store::{Store, StoreError};
 
+use super::Sabotage;
 use super::check;
 use super::clients::Reply;
 use super::disk::identity;
@@ -153,6 +154,13 @@ impl Shell {
         }
         let started = effects.iter().any(|e| matches!(e, Effect::Start { .. }));
         env.point(false)?;
+        if env.sabotage == Some(Sabotage::AnswersFirst) {
+            for pending in &mut replies {
+                if let Some(to) = pending.to.take() {
+                    super::world::answered(env, to, pending.reply.clone());
+                }
+            }
+        }
         self.commit(env, now, events, &replies)?;
         self.just_forgotten.clear();
         if started || env.figures.turns % 4 == 0 {
