@@ -319,6 +319,40 @@ fn the_true_status_is_on_file_before_the_leftovers_are_gone() {
     meanwhile_supervisor::process::signal(left, rustix::process::Signal::KILL).unwrap();
 }
 
+/// Not only before they are gone: before they are asked to go, so that a supervisor that is killed in between takes no
+/// known status along.
+#[test]
+fn the_true_status_is_on_file_before_the_leftovers_are_asked_to_end() {
+    use std::os::unix::fs::MetadataExt;
+    let mut rig = Rig::new();
+    let spec = rig.spec(
+        "sh -c 'trap \"echo asked >asked; while ! test -e go; do sleep 0.01; done; exit\" TERM; echo $$ >left; while :; do sleep 0.01; done' & \
+         while ! test -s left; do sleep 0.01; done; exit 9",
+    );
+    rig.start(&spec);
+    let changed = |path: std::path::PathBuf| {
+        let about = std::fs::metadata(path).unwrap();
+        i128::from(about.mtime()) * 1_000_000_000 + i128::from(about.mtime_nsec())
+    };
+    let owner = rig.dir(1).join("owner");
+    let mut pending = None;
+    wait_for("the first record", || {
+        let time = changed(owner.clone());
+        let tree = rig.owner(1).exit.map(|record| record.tree);
+        assert_ne!(tree, Some(TreeState::Empty), "it was never pending");
+        // The same time before and after the look: nothing was written in between.
+        pending =
+            (tree == Some(TreeState::Pending) && changed(owner.clone()) == time).then_some(time);
+        pending.is_some()
+    });
+    let asked = rig.path("asked");
+    wait_for("the leftover to be asked", || asked.exists());
+    let between = changed(asked) - pending.unwrap();
+    assert!(between > 100_000_000, "{between} ns between the record and the request");
+    std::fs::write(rig.path("go"), "").unwrap();
+    assert_eq!(exit_code(&rig.end()), Some(9));
+}
+
 #[test]
 fn a_supervisor_that_was_asked_to_end_does_so_after_its_task() {
     let mut rig = Rig::new();

@@ -96,6 +96,24 @@ fn an_attempt_that_has_started_is_never_started_again() {
     assert_eq!(lock(&rig, 1), Lock::Taken);
 }
 
+/// A start that comes with the file of another attempt, or with a descriptor that does not hold the lock, is not for us.
+#[test]
+fn a_start_without_the_lock_on_its_own_file_is_refused() {
+    let mut rig = Rig::new();
+    let (one, other) = (rig.spec("echo never"), rig.spec("echo never"));
+    let (owner, dir) = rig.claim(&one);
+    rig.daemon.queue_start(&other, owner, dir).unwrap();
+    rig.daemon.flush().unwrap();
+    assert_eq!(rig.hear_refused(), RefusedWhy::Malformed);
+    let third = rig.spec("echo never");
+    let (_held, dir) = rig.claim(&third);
+    let unlocked = Owner::open(File::open(rig.dir(3)).unwrap()).unwrap();
+    rig.daemon.queue_start(&third, unlocked.into_fd(), dir).unwrap();
+    rig.daemon.flush().unwrap();
+    assert_eq!(rig.hear_refused(), RefusedWhy::OwnerFile);
+    assert!((1..=3).all(|attempt| !rig.dir(attempt).join("output.log").exists()));
+}
+
 #[test]
 fn there_are_never_two_tasks_in_one_supervisor() {
     let mut rig = Rig::new();

@@ -172,6 +172,20 @@ fn an_idle_supervisor_that_was_asked_to_stay_brings_a_killed_daemon_back() {
     drop(Daemon::wait(&rig));
 }
 
+/// A daemon that came meanwhile need not know of this supervisor, nor tell it that it stops: the emptied lock says so.
+#[test]
+fn an_idle_supervisor_that_missed_the_stop_leaves_and_brings_nobody_back() {
+    let mut rig = Rig::with(|init| init.idle_ms = u32::MAX);
+    std::fs::write(rig.path("daemon.lock"), "").unwrap();
+    rig.tell(&ToSupervisor::Report);
+    rig.hear_until(|message| matches!(message, FromSupervisor::Hello { .. }).then_some(()));
+    rig.die();
+    assert_eq!(rig.wait_gone(), Some(0));
+    assert!(!rig.path("facts").exists() && !rig.path("facts.new").exists());
+    let held = File::open(rig.path("daemon.lock")).unwrap();
+    held.try_lock().expect("no daemon was started");
+}
+
 /// When the turn to start one is kept while a daemon lives that does not come here, nobody can take it when that daemon
 /// dies.
 #[test]
