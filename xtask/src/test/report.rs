@@ -17,6 +17,8 @@ use crate::Outcome;
 #[derive(Default)]
 pub(super) struct Account {
     modes: Vec<(String, Result<Ran, String>)>,
+    /// What the simulation said; none when it was not run.
+    simulation: Option<Result<String, String>>,
 }
 
 impl Account {
@@ -26,6 +28,10 @@ impl Account {
 
     pub(super) fn tested(&mut self, mode: &Mode, ran: Ran) {
         self.modes.push((mode.name(), Ok(ran)));
+    }
+
+    pub(super) fn simulated(&mut self, outcome: Result<String, String>) {
+        self.simulation = Some(outcome);
     }
 
     /// Prints everything, writes the matrix, and fails where anything failed.
@@ -47,13 +53,19 @@ impl Account {
                 }
             }
         }
+        match &self.simulation {
+            Some(Ok(line)) => println!("{:<17} {line}", "simulation"),
+            Some(Err(why)) => println!("{:<17} FAILED: {why}", "simulation"),
+            None => println!("{:<17} NOT RUN: only some of the tests were asked for", "simulation"),
+        }
         self.print_promises(&matrix);
         self.print_trouble();
         println!("every promise by mode: {}", file.display());
 
         let tested = self.modes.iter().filter(|(_, outcome)| outcome.is_ok()).count();
         println!("\ntest: {totals}, in {tested} of {} modes", self.modes.len());
-        if totals.failed > 0 || totals.leftovers > 0 || totals.engine_failures > 0 {
+        let broken = matches!(self.simulation, Some(Err(_)));
+        if broken || totals.failed > 0 || totals.leftovers > 0 || totals.engine_failures > 0 {
             return Err("not every promise is kept".to_owned());
         }
         if totals.executed() == 0 {
