@@ -7,6 +7,9 @@ use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::limits::{LEAKED_NAMED, WHAT_MAX};
 use crate::wire::{StopWhy, Token};
 
+/// Longest name of a process, in bytes: the kernel's 15, each shown as a replacement character at worst.
+const NAME_MAX: usize = 45;
+
 /// The whole truth about one attempt's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExitRecord {
@@ -205,7 +208,7 @@ impl ExitRecord {
         let Leaked { count, named } = leaked;
         out.u32(*count);
         out.list(&named[..named.len().min(LEAKED_NAMED)], |out, process| {
-            out.u32(process.pid).bytes(process.comm.as_bytes());
+            out.u32(process.pid).bytes(start(&process.comm, NAME_MAX).as_bytes());
         });
     }
 
@@ -241,10 +244,15 @@ impl ExitRecord {
     }
 }
 
+/// As much of a text as fits, in whole characters: half of one would be read as another.
+fn start(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
+
 impl SpawnError {
     pub(crate) fn encode(&self, out: &mut Encoder) {
-        let what = self.what.as_bytes();
-        out.i32(self.errno).u8(self.stage.number()).bytes(&what[..what.len().min(WHAT_MAX)]);
+        let what = start(&self.what, WHAT_MAX).as_bytes();
+        out.i32(self.errno).u8(self.stage.number()).bytes(what);
     }
 
     pub(crate) fn decode(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
@@ -321,5 +329,20 @@ impl EndWhy {
             8 => Self::LogFull,
             other => Self::Other(other),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_too_long_is_cut_between_characters() {
+        let error = |what: String| SpawnError { errno: 2, stage: SpawnStage::Exec, what };
+        let mut out = Encoder::new();
+        error("/".to_owned() + &"ü".repeat(WHAT_MAX)).encode(&mut out);
+        let bytes = out.finish();
+        let read = SpawnError::decode(&mut Decoder::new(&bytes)).unwrap();
+        assert_eq!(read, error("/".to_owned() + &"ü".repeat((WHAT_MAX - 1) / 2)));
     }
 }
