@@ -91,12 +91,23 @@ pub fn sse_start(after: u64) -> String {
 #[derive(Debug, Default)]
 pub struct SseReader {
     pending: Vec<u8>,
+    /// Bytes at the front of `pending` that were taken.
+    taken: usize,
+    /// Where the end of the next event may be: there is none before.
+    searched: usize,
     last_id: Option<u64>,
 }
 
 impl SseReader {
     /// Adds bytes; complete events come out by [`SseReader::next_event`].
     pub fn push(&mut self, bytes: &[u8]) {
+        // What was taken is forgotten when it is the larger part, so that a push of very many events
+        // does not move the rest for each of them.
+        if self.taken >= self.pending.len() - self.taken {
+            self.pending.drain(..self.taken);
+            self.searched -= self.taken;
+            self.taken = 0;
+        }
         self.pending.extend_from_slice(bytes);
     }
 
@@ -108,8 +119,16 @@ impl SseReader {
     /// The next complete event; `None` when more bytes are needed. Data that is not an event is an error.
     pub fn next_event(&mut self) -> Option<Result<Event, serde_json::Error>> {
         loop {
-            let end = self.pending.windows(2).position(|pair| pair == b"\n\n")?;
-            let block: Vec<u8> = self.pending.drain(..end + 2).collect();
+            let Some(end) =
+                self.pending[self.searched..].windows(2).position(|pair| pair == b"\n\n")
+            else {
+                // The last byte may be the first of an end.
+                self.searched = self.pending.len().saturating_sub(1).max(self.taken);
+                return None;
+            };
+            let end = self.searched + end + 2;
+            let block = &self.pending[self.taken..end];
+            (self.taken, self.searched) = (end, end);
             let lines = || block.split(|byte| *byte == b'\n');
             for id in lines().filter_map(|line| line.strip_prefix(b"id:")) {
                 let number = std::str::from_utf8(id).ok().and_then(|id| id.trim().parse().ok());
@@ -158,5 +177,22 @@ mod tests {
         reader.push(sse_start(3).as_bytes());
         assert!(reader.next_event().is_none());
         assert_eq!(reader.last_id(), Some(3));
+    }
+
+    #[test]
+    fn very_many_events_and_a_very_long_one_are_read_in_one_pass() {
+        let begun = std::time::Instant::now();
+        let mut reader = SseReader::default();
+        reader.push("id: 1\n\n".repeat(1 << 20).as_bytes());
+        assert!(reader.next_event().is_none());
+        for piece in "x".repeat(8 << 20).as_bytes().chunks(64) {
+            reader.push(piece);
+            assert!(reader.next_event().is_none());
+        }
+        reader.push(b"\nid: 2\n\n");
+        assert!(reader.next_event().is_none());
+        assert_eq!(reader.last_id(), Some(2));
+        // One that looks at everything again for each of them takes hours.
+        assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
     }
 }
