@@ -1,4 +1,4 @@
 //! libFuzzer, into `arguments`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| meanwhile_fuzz::run("arguments", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| meanwhile_fuzz::fuzz("arguments", bytes));

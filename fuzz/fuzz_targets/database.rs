@@ -1,4 +1,4 @@
 //! libFuzzer, into `database`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| meanwhile_fuzz::run("database", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| meanwhile_fuzz::fuzz("database", bytes));

@@ -1,4 +1,4 @@
 //! libFuzzer, into `owner`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| meanwhile_fuzz::run("owner", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| meanwhile_fuzz::fuzz("owner", bytes));

@@ -1,4 +1,4 @@
 //! libFuzzer, into `records`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| meanwhile_fuzz::run("records", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| meanwhile_fuzz::fuzz("records", bytes));

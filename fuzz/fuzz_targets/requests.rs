@@ -1,4 +1,4 @@
 //! libFuzzer, into `requests`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| meanwhile_fuzz::run("requests", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| meanwhile_fuzz::fuzz("requests", bytes));

@@ -1,4 +1,4 @@
 //! libFuzzer, into `sanitiser`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| meanwhile_fuzz::run("sanitiser", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| meanwhile_fuzz::fuzz("sanitiser", bytes));

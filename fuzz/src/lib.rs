@@ -51,14 +51,26 @@ pub const TARGETS: &[Target] = &[
     target("database", bodies::database::run),
 ];
 
-/// Gives bytes to a target.
+/// Gives bytes to a target. What is to be grown becomes a megabyte.
 ///
 /// # Panics
 /// When a promise is broken: that is the point. Also when there is no such target.
 pub fn run(name: &str, bytes: &[u8]) {
+    give(name, bytes, grow::LONG);
+}
+
+/// The same for the fuzzer, which tries so many inputs that none may be very long.
+///
+/// # Panics
+/// As [`run`] does.
+pub fn fuzz(name: &str, bytes: &[u8]) {
+    give(name, bytes, grow::SHORT);
+}
+
+fn give(name: &str, bytes: &[u8], length: usize) {
     let target = TARGETS.iter().find(|target| target.name == name);
     let target = target.unwrap_or_else(|| panic!("no target is called {name}"));
-    let bytes = grow::grown(bytes);
+    let bytes = grow::grown(bytes, length);
     let budget = target.memory + PER_BYTE * bytes.len();
     heap::bounded(budget, || (target.body)(&bytes));
 }

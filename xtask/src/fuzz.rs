@@ -228,7 +228,7 @@ impl Program {
         command
             .arg(format!("-max_total_time={seconds}"))
             .arg(format!("-artifact_prefix={}/", artifacts.display()))
-            .args(["-print_final_stats=1", "-reload=0", "-use_value_profile=1"])
+            .args(["-print_final_stats=1", "-reload=0"])
             .stdout(Stdio::null())
             .stderr(file);
         let mut child = command.spawn().map_err(|error| self.cannot(&error))?;
