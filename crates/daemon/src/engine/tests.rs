@@ -555,7 +555,13 @@ fn files_of_tasks_that_were_just_forgotten_are_deleted_by_the_next_daemon() {
         drop(bench.home.attempt(task, 1).unwrap());
     }
     let cause = Cause::CancelledBy { who: Actor::Person };
-    let end = meanwhile_core::event::End { state: State::Cancelled, cause, exit: None, run: None, seat_kept: false };
+    let end = meanwhile_core::event::End {
+        state: State::Cancelled,
+        cause,
+        exit: None,
+        run: None,
+        seat_kept: false,
+    };
     bench.record(gone, Fact::Ended { end: Box::new(end) });
     bench.record(gone, Fact::Forgotten);
     bench.start();
