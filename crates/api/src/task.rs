@@ -181,7 +181,7 @@ pub struct Task {
     pub stuck: Option<Stuck>,
     /// When its timeout ends it.
     pub deadline: Option<Timestamp>,
-    /// Why it is not running yet; null unless queued.
+    /// Why it is not running yet; null unless queued, or starting and short of something.
     pub waiting_for: Option<WaitingFor>,
     /// The role of an agent.
     pub role: Option<String>,

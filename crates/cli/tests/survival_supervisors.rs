@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use meanwhile_testkit::{Bell, DEADLINE, Process, TestHome, marked, mode, until};
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal, getrlimit};
 use serde_json::{Value, json};
 
 #[track_caller]
@@ -126,6 +126,43 @@ fn a_cancel_reaches_a_supervisor_that_was_stopped() {
     stopped.signal(Signal::CONT);
     assert_eq!(home.wait(&id)["state"], "cancelled");
     assert!(!main.is_alive());
+    home.finish();
+}
+
+/// A machine that has no room for another process at this moment is no fault of the task.
+#[test]
+fn a_task_for_which_there_is_no_process_waits_says_so_and_runs_when_there_is() {
+    // The kernel counts no processes of root: another user then.
+    let home = match mode::is_root() {
+        true => TestHome::builder().uid(meanwhile_testkit::free_uid()).build(),
+        false => TestHome::new(),
+    };
+    let mut bell = home.bell("bell");
+    let mut gate = home.gate("gate");
+    let first = home.launch_shell(&format!("{}; {}", bell.shell("$$"), gate.shell()));
+    heard(&mut bell);
+    let supervisor = supervisor(&home, &first);
+    let processes = |limit: &str| {
+        let (pid, limit) = (supervisor.pid().to_string(), format!("--nproc={limit}:"));
+        home.invoke(["--pid", &pid, &limit]).program("/usr/bin/prlimit").run().ok();
+    };
+    processes("0");
+    gate.open();
+    home.wait(&first);
+
+    let id = home.launch(["true"]);
+    let task = until("the task to say what it waits for", DEADLINE, || {
+        let task = home.status(&id);
+        task["waiting_for"]["text"].is_string().then_some(task)
+    });
+    assert_eq!(task["state"], "starting", "{task:#}");
+    let text = task["waiting_for"]["text"].as_str().expect("it was one a moment ago");
+    assert!(text.contains("no room for another process"), "{text}");
+    let usual = getrlimit(Resource::Nproc).maximum;
+    processes(&usual.map_or("unlimited".to_owned(), |limit| limit.to_string()));
+    let task = home.wait(&id);
+    assert_eq!((&task["state"], &task["attempt"]), (&json!("completed"), &json!(1)), "{task:#}");
+    assert_eq!(task["attempts"].as_array().map(Vec::len), Some(1), "{task:#}");
     home.finish();
 }
 

@@ -116,6 +116,8 @@ pub enum Why {
     StartsInFlight { limit: u32 },
     /// Starts are held (disk, memory).
     Held { reason: String },
+    /// It has its seat, and the machine had no room for it: it is tried again. The shell says so, the core does not.
+    Shortage { of: String },
 }
 
 /// One lane, for people.

@@ -9,7 +9,7 @@
 //! Owns the words between the two threads. Never decides anything: asks are prepared and checked by
 //! the HTTP side as far as files and the store's past allow, and judged by the core.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -17,8 +17,10 @@ use meanwhile_api::ApiError;
 use meanwhile_core::input::Until;
 use meanwhile_core::machine::{LaneView, TaskView};
 use meanwhile_core::spec::{Placement, Readiness};
-use meanwhile_core::{Actor, Answer, AttemptToken, RequestId, State, TaskId, TaskSpec, WaitId};
-use tokio::sync::oneshot;
+use meanwhile_core::{
+    Actor, Answer, AttemptToken, Event, RequestId, State, TaskId, TaskSpec, WaitId,
+};
+use tokio::sync::{oneshot, watch};
 
 use crate::settings::Settings;
 
@@ -31,6 +33,20 @@ pub struct Letter {
     pub request: Option<RequestId>,
     /// Where the answer goes; gone when the client is.
     pub reply: oneshot::Sender<Result<Reply, ApiError>>,
+    /// Whether it is still to be done.
+    pub claim: Claim,
+}
+
+/// Decides a race: a letter is done by the loop, or given up by whoever asked, and never both.
+#[derive(Clone, Debug, Default)]
+pub struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// True for the first who asks.
+    #[must_use]
+    pub fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 /// What can be asked of the loop.
@@ -111,13 +127,22 @@ pub enum Reply {
     /// A wait is over.
     Waited(Answer),
     /// In the order asked.
-    Views(Vec<Option<TaskView>>),
+    Views(Vec<Option<LiveTask>>),
     /// All lanes.
     Lanes(Vec<LaneView>),
     /// Figures of the loop.
     Status(LoopStatus),
     /// It is done.
     Done,
+}
+
+/// How the loop sees a task that has not ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveTask {
+    /// The scheduler's view.
+    pub view: TaskView,
+    /// Its start, while that is not on disk: it is written with whatever is committed next.
+    pub started: Option<Event>,
 }
 
 /// One task of a changing request.
@@ -159,6 +184,8 @@ pub struct Postbox {
     bell: Arc<Bell>,
     /// Numbers the waits of all clones.
     waits: Arc<AtomicU64>,
+    /// Why the loop can do nothing at this moment, if it cannot.
+    stalled: watch::Sender<Option<ApiError>>,
 }
 
 /// Tells the loop that a wait's client is gone, unless the wait was answered first.
@@ -171,7 +198,8 @@ impl Drop for HangupGuard<'_> {
     fn drop(&mut self) {
         if let Some(id) = self.id {
             let (reply, _nobody_listens) = oneshot::channel();
-            self.postbox.post(Letter { ask: Ask::Hangup(id), request: None, reply });
+            let (ask, claim) = (Ask::Hangup(id), Claim::default());
+            self.postbox.post(Letter { ask, request: None, reply, claim });
         }
     }
 }
@@ -213,7 +241,8 @@ impl Postbox {
     #[must_use]
     pub fn new(bell: Arc<Bell>) -> (Self, mpsc::Receiver<Letter>) {
         let (letters, received) = mpsc::channel();
-        (Self { letters, bell, waits: Arc::default() }, received)
+        let stalled = watch::Sender::new(None);
+        (Self { letters, bell, waits: Arc::default(), stalled }, received)
     }
 
     /// Posts an ask without waiting for its answer.
@@ -226,14 +255,44 @@ impl Postbox {
     /// Asks and waits for the answer.
     ///
     /// # Errors
-    /// What the loop answers; `Stopping` when the loop is gone.
+    /// What the loop answers; `Stopping` when the loop is gone; why it is held up, if it is. What it had not begun is
+    /// not done then. Whoever waits or stops the daemon is patient.
     pub async fn ask(&self, ask: Ask, request: Option<RequestId>) -> Result<Reply, ApiError> {
-        let (reply, answer) = oneshot::channel();
-        self.post(Letter { ask, request, reply });
-        answer.await.unwrap_or_else(|_| {
-            Err(ApiError::new(meanwhile_api::ErrorCode::Stopping, "daemon is stopping")
-                .hint("try again: a new one is started when needed"))
-        })
+        let patient = matches!(ask, Ask::Wait { .. } | Ask::Stop { .. });
+        let (reply, mut answer) = oneshot::channel();
+        let claim = Claim::default();
+        self.post(Letter { ask, request, reply, claim: claim.clone() });
+        let mut stalled = self.stalled.subscribe();
+        let held_up = async {
+            let seen = stalled.wait_for(Option::is_some).await.map(|why| why.clone());
+            match seen.ok().flatten().filter(|_| !patient) {
+                Some(why) => why,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = &mut answer => answer.unwrap_or_else(|_| {
+                Err(ApiError::new(meanwhile_api::ErrorCode::Stopping, "daemon is stopping")
+                    .hint("try again: a new one is started when needed"))
+            }),
+            why = held_up => Err(if claim.take() {
+                why.hint("nothing was done; ask again when it is free")
+            } else {
+                why.hint("what was asked is done once it is free: look before you ask again")
+            }),
+        }
+    }
+
+    /// Says that the loop can do nothing for this reason, or that it can again.
+    pub fn stall(&self, why: Option<ApiError>) {
+        self.stalled.send_replace(why);
+    }
+
+    /// Whether it can do nothing at this moment.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.stalled.borrow().is_some()
     }
 
     /// Waits until `wait` is over. Dropping the future (its client vanished) tells the loop.

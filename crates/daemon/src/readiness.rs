@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use crate::growth::Growth;
-use crate::letters::{Ask, Letter, Postbox, ReadinessWatch, WaitFor};
+use crate::letters::{Ask, Claim, Letter, Postbox, ReadinessWatch, WaitFor};
 use crate::output::text;
 
 /// The pause after the first try of a port.
@@ -103,7 +103,8 @@ impl Checks {
 
     fn tell(&self, task: TaskId, token: AttemptToken, how: String) {
         let (reply, _nobody_listens) = oneshot::channel();
-        self.postbox.post(Letter { ask: Ask::Ready { task, token, how }, request: None, reply });
+        let (ask, claim) = (Ask::Ready { task, token, how }, Claim::default());
+        self.postbox.post(Letter { ask, request: None, reply, claim });
     }
 }
 

@@ -108,12 +108,7 @@ fn serve(
     let logs = home.logs().map_err(|e| ApiError::new(ErrorCode::Store, e.to_string()))?;
     crate::daemon_log::init(logs, settings.log_level);
     log_panics();
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        pid = std::process::id(),
-        home = %paths.state.display(),
-        "daemon starts"
-    );
+    log_start(&paths);
     refuse_network_home(&home, &settings)?;
     let machine = Machine::read().map_err(|e| cannot("find out which machine this is", &e))?;
     let store = open_store(&paths, &machine)?;
@@ -193,6 +188,15 @@ fn let_go(lock: DaemonLock, ending: Ending) -> Result<Ran, ApiError> {
     // The queue is to go on once the reason is gone: supervisors bring the next daemon, ever less often.
     lock.leave_as_if_killed();
     Err(error)
+}
+
+fn log_start(paths: &HomePaths) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        home = %paths.state.display(),
+        "daemon starts"
+    );
 }
 
 /// Standard error of a daemon is /dev/null: what goes wrong for good is written to the log.

@@ -70,6 +70,7 @@ impl Viewer<'_> {
         let current = record.current();
         let active = state.is_active();
         let queued_view = live.filter(|_| *state == State::Queued);
+        let waiting_view = live.filter(|_| matches!(state, State::Queued | State::Starting));
         Task {
             id: wire_id(*id),
             kind: api::TaskKind::Command,
@@ -105,7 +106,7 @@ impl Viewer<'_> {
             waiting: None,
             stuck: None,
             deadline: self.deadline(record),
-            waiting_for: queued_view.and_then(|view| view.why.as_ref()).map(waiting_for),
+            waiting_for: waiting_view.and_then(|view| view.why.as_ref()).map(waiting_for),
             role: None,
             driver: None,
             model: None,

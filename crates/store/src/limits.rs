@@ -12,8 +12,9 @@ pub const REQUESTS_PRUNED_AT_ONCE: u32 = 2_000;
 /// Bytes of write-ahead log after which `checkpoint` calls it too long. It is rewound at 8 MiB unless
 /// a reader holds a transaction open; several times that means one does.
 pub const WAL_TOO_LONG: u64 = 64 << 20;
-/// How long a connection waits for another's lock before it says busy.
-pub const BUSY: Duration = Duration::from_secs(5);
+/// How long a connection waits for another's lock before it says busy. Less than a client waits for an answer (5 s), so
+/// that it is told why.
+pub const BUSY: Duration = Duration::from_secs(2);
 /// Most tasks one list answers with, whatever was asked: more is an export, not a list.
 pub const LIST: usize = 100_000;
 /// Pages (4 KiB) of write-ahead log after which a commit moves them to their place: 8 MiB, so that a

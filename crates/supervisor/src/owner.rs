@@ -220,6 +220,11 @@ impl Owner {
         self.write(STARTED, &out.finish())
     }
 
+    /// Takes the mark back: nothing of the attempt has existed.
+    pub(crate) fn clear_started(&self) -> Result<(), Errno> {
+        write_all(&self.file, STARTED.offset, &[0; STARTED.len])
+    }
+
     pub(crate) fn write_main(&self, main: MainProcess) -> Result<(), Errno> {
         let mut out = Encoder::new();
         out.u32(main.pid).u64(main.start_time);

@@ -7,12 +7,17 @@ use std::collections::HashMap;
 
 use meanwhile_api::{ApiError, ErrorCode};
 use meanwhile_core::input::{NewTask, Wait, WaitTarget};
-use meanwhile_core::{Actor, Fact, Input, Now, Refusal, RequestId, State, TaskId, Turn, WaitId};
+use meanwhile_core::machine::TaskView;
+use meanwhile_core::{
+    Actor, Event, Fact, Input, Now, Refusal, RequestId, State, TaskId, Turn, WaitId,
+};
+
+use meanwhile_store::StoreError;
 
 use super::fleet::Job;
 use super::refusals::{error, store_error};
 use super::{BlockedClient, Ending, Engine, PendingReply, Stopping, entropy};
-use crate::letters::{Ask, Change, Letter, PreparedTask, Reply, WaitFor};
+use crate::letters::{Ask, Change, Letter, LiveTask, PreparedTask, Reply, WaitFor};
 
 type Answer = Result<Reply, ApiError>;
 
@@ -25,7 +30,11 @@ impl Engine {
         turn: &mut Turn,
         replies: &mut Vec<PendingReply>,
     ) -> Result<(), Ending> {
-        let Letter { ask, request, reply: to } = letter;
+        let Letter { ask, request, reply: to, claim } = letter;
+        if !claim.take() {
+            // Whoever asked was told that nothing is done.
+            return Ok(());
+        }
         if let Some(request) = &request
             && let Some(reply) = self.replied_before(request, replies)?
         {
@@ -65,7 +74,7 @@ impl Engine {
     /// Asks that refuse nothing.
     fn look(&mut self, now: Now, ask: Ask, turn: &mut Turn) -> Reply {
         match ask {
-            Ask::Views(ids) => return Reply::Views(self.core.views(&ids)),
+            Ask::Views(ids) => return Reply::Views(self.live(&ids, turn)),
             Ask::Lanes => return Reply::Lanes(self.core.lanes()),
             Ask::Status => return Reply::Status(self.status()),
             Ask::Hangup(id) => {
@@ -98,6 +107,25 @@ impl Engine {
         Reply::Done
     }
 
+    /// How these stand, what is not yet on disk included.
+    fn live(&self, ids: &[TaskId], turn: &Turn) -> Vec<Option<LiveTask>> {
+        let mut views = self.core.views(ids);
+        self.tell_shortages(&mut views);
+        let started: HashMap<TaskId, &Event> = self
+            .deferred
+            .iter()
+            .chain(&turn.events)
+            .filter(|event| matches!(event.fact, Fact::Started { .. }))
+            .map(|event| (event.task, event))
+            .collect();
+        let live = |(view, id): (Option<TaskView>, &TaskId)| {
+            let view = view?;
+            let started = started.get(id).filter(|event| event.attempt == view.attempt);
+            Some(LiveTask { view, started: started.map(|event| (*event).clone()) })
+        };
+        views.into_iter().zip(ids).map(live).collect()
+    }
+
     /// The reply of a request that was seen before, in an earlier turn or in this one.
     fn replied_before(
         &mut self,
@@ -107,7 +135,10 @@ impl Engine {
         if let Some(same) = replies.iter().find(|r| r.request.as_ref() == Some(request)) {
             return Ok(Some(same.reply.clone()));
         }
-        let saved = self.store.reply(request).map_err(Ending::Store)?;
+        let saved = match self.store.reply(request) {
+            Err(error @ StoreError::Busy { .. }) => return Ok(Some(Err(store_error(&error)))),
+            other => other.map_err(Ending::Store)?,
+        };
         // Done once is done, even if it was answered in words of another release.
         let unread = || ApiError::new(ErrorCode::BadRequest, "request was done by another release");
         Ok(saved.map(|bytes| Reply::from_saved(&bytes).ok_or_else(unread)))

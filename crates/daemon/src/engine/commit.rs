@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use meanwhile_core::{Boot, Event, Input, Now, Turn};
 use meanwhile_host::clock;
-use meanwhile_store::{Batch, SavedReply, StoreError};
+use meanwhile_store::{Batch, Committed, SavedReply, StoreError};
 
+use super::refusals::store_error;
 use super::{Ending, Engine, PendingReply};
 use crate::letters::Reply;
 
@@ -55,11 +56,11 @@ impl Engine {
         self.flush_at = None;
         let batch = Batch { now, events: &events, replies: &replies, ..Batch::default() };
         meanwhile_faultpoint::fault_point!("commit.before", events.iter().map(|e| e.fact.name()));
-        let committed = match self.store.commit(&batch) {
+        let committed = match self.commit_once_free(&batch) {
             Err(StoreError::Full { path }) => {
                 tracing::error!(?path, "disk full: giving up the reserve, holding starts");
                 self.give_up_reserve();
-                self.store.commit(&batch)
+                self.commit_once_free(&batch)
             }
             other => other,
         }
@@ -70,6 +71,30 @@ impl Engine {
         self.committed.send_replace(committed.last_seq);
         self.look_at_log(now);
         Ok(())
+    }
+
+    /// Commits, however long another process has the store locked. What was applied cannot be taken back, and nobody is
+    /// told of it before it is on disk: so the loop stands still, and clients are told why.
+    fn commit_once_free(&mut self, batch: &Batch<'_>) -> Result<Committed, StoreError> {
+        let mut held_up = false;
+        loop {
+            match self.store.commit(batch) {
+                Err(error @ StoreError::Busy { .. }) => {
+                    if !held_up {
+                        tracing::error!(%error, "held up until it is free");
+                        self.postbox.stall(Some(store_error(&error)));
+                    }
+                    held_up = true;
+                }
+                done => {
+                    if held_up {
+                        tracing::info!("the store is free again");
+                        self.postbox.stall(None);
+                    }
+                    return done;
+                }
+            }
+        }
     }
 
     /// Remembers where the store is used, so that the next start knows whether the machine was

@@ -59,7 +59,9 @@ impl Engine {
 
     fn start_guard(&mut self) -> Option<MemberKey> {
         let now = clock::boot();
-        let next = self.guard.started_at.map(|at| at.after(START_EVERY));
+        // Those that a daemon finds at its start are as good, once they are reached.
+        let reaching = Some(self.started_at).filter(|_| !self.unreached.is_empty());
+        let next = self.guard.started_at.max(reaching).map(|at| at.after(START_EVERY));
         if let Some(next) = next.filter(|next| *next > now) {
             self.guard.again_at = Some(next);
             return None;

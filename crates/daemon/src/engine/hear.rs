@@ -10,7 +10,7 @@ use meanwhile_core::event::{Exit, RunFigures};
 use meanwhile_core::input::{EndedBy, Found, Report};
 use meanwhile_core::{Input, Now, State, Turn, Wall};
 use meanwhile_supervisor::exit::{self, EndWhy, ExitRecord, TreeState};
-use meanwhile_supervisor::wire::{FromSupervisor, Phase, Running};
+use meanwhile_supervisor::wire::{FromSupervisor, Phase, RefusedWhy, Running};
 
 use super::Engine;
 use super::fleet::{Heard, Job, MemberKey};
@@ -56,7 +56,7 @@ impl Engine {
                 let Some(job) = self.fleet.job(key).filter(|j| j.token.0 == token.0) else {
                     return;
                 };
-                self.starter.settled(job.token);
+                self.start_settled(job.token);
                 self.alive.insert(job.token);
                 meanwhile_faultpoint::fault_point!("hear.started");
                 self.report(now, job, Report::Started { pid, supervisor_pid }, turn);
@@ -74,7 +74,10 @@ impl Engine {
                 };
                 tracing::info!(?why, task = %job.task, "a supervisor refused a start");
                 self.fleet.forget_job(key);
-                self.never_ran(now, job, turn);
+                match why {
+                    RefusedWhy::Shortage(errno) => self.starved(now, key, job, errno, turn),
+                    _ => self.never_ran(now, job, turn),
+                }
             }
             FromSupervisor::Unkillable { token, pids } => {
                 let Some(job) = self.fleet.job(key).filter(|j| j.token.0 == token.0) else {
@@ -124,7 +127,7 @@ impl Engine {
 
     /// The end of an attempt, from a message or from its owner file.
     pub(super) fn ended(&mut self, now: Now, job: Job, record: &ExitRecord, turn: &mut Turn) {
-        self.starter.settled(job.token);
+        self.start_settled(job.token);
         self.alive.remove(&job.token);
         if record.tree == TreeState::Kept {
             self.starter.stays(job.token);
@@ -238,7 +241,7 @@ impl Engine {
         if self.starter.was_reused(job.token) && !stopping {
             self.start_fresh(job);
         } else {
-            self.starter.settled(job.token);
+            self.start_settled(job.token);
             self.report(now, job, Report::NeverRan, turn);
         }
     }

@@ -129,6 +129,8 @@ pub struct Engine {
     unreached: Vec<recover::Unreached>,
     /// Attempts for whose start there was no room yet.
     postponed: Vec<postpone::Postponed>,
+    /// When this daemon began.
+    started_at: Boot,
     /// Who brings a daemon back while nothing runs.
     guard: guard::Guard,
     /// Attempts that were active when the machine went down: what their files do not say is lost.
@@ -211,6 +213,7 @@ impl Engine {
             zombies: Vec::new(),
             unreached: Vec::new(),
             postponed: Vec::new(),
+            started_at: now.boot,
             guard: guard::Guard::default(),
             earlier_boot: HashSet::new(),
             stopping: None,
@@ -334,13 +337,12 @@ impl Engine {
     fn next_due(&self) -> Option<Boot> {
         let waits = self.waits.values().filter_map(|client| client.until).min();
         let unreached = self.unreached.iter().map(|u| u.again_at).min();
-        let postponed = self.postponed.iter().map(|p| p.again_at).min();
         [
             self.core.next_due(),
             waits,
             self.flush_at,
             unreached,
-            postponed,
+            self.postponed_due(),
             self.guard.again_at,
             self.disk_check_at,
             self.env_sweep_at,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use meanwhile_core::StopWhy;
 use meanwhile_core::input::Report;
 use meanwhile_core::{Boot, Effect, Input, Now, TaskId, TaskSpec, Turn, Wall};
-use meanwhile_store::{EventFilter, Logged, Retention};
+use meanwhile_store::{EventFilter, Logged, Retention, StoreError};
 use meanwhile_supervisor::wire::{self, ToSupervisor, Token};
 
 use super::fleet::Job;
@@ -56,7 +56,7 @@ impl Engine {
             Effect::Recorded { task: _, token } => {
                 meanwhile_faultpoint::fault_point!("recorded.before-telling");
                 self.fleet.tell(token, &ToSupervisor::Recorded { token: Token(token.0) });
-                self.starter.settled(token);
+                self.start_settled(token);
                 let stays = self.starter.take_stays(token);
                 self.fleet.release(token, stays);
             }
@@ -136,7 +136,11 @@ impl Engine {
             // The log of forgotten tasks goes with them: what is left of it is an audit of the kept.
             let before =
                 Wall(now.wall.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)));
-            self.store.trim_events(before, TRIM_AT_ONCE).map_err(Ending::Store)?;
+            match self.store.trim_events(before, TRIM_AT_ONCE) {
+                // Somebody else has its lock: there is time, the next look does it.
+                Ok(_) | Err(StoreError::Busy { .. }) => {}
+                Err(error) => return Err(Ending::Store(error)),
+            }
         }
         Ok(())
     }

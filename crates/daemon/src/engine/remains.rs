@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::Engine;
 use super::fleet::Job;
-use crate::letters::{Ask, Letter};
+use crate::letters::{Ask, Claim, Letter};
 
 /// After this long the task is called unkillable, and the watch goes on.
 const GIVE_UP: Duration = Duration::from_secs(60);
@@ -101,7 +101,7 @@ impl Engine {
         let tell = move |emptied| {
             let (reply, _nobody_listens) = oneshot::channel();
             let ask = Ask::RemainsGone { task, token, emptied };
-            postbox.post(Letter { ask, request: None, reply });
+            postbox.post(Letter { ask, request: None, reply, claim: Claim::default() });
         };
         let spawned = std::thread::Builder::new().name("remains".into()).spawn(move || {
             meanwhile_faultpoint::fault_point!("remains.before");

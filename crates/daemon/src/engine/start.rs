@@ -53,8 +53,8 @@ pub struct Starter {
     last_env: Option<LastEnv>,
     /// Starts handed to a supervisor that had been idle (it may just be leaving), with their timeout.
     reused: HashMap<AttemptToken, Option<Duration>>,
-    /// Starts handed to a supervisor made for them, until they settle.
-    fresh: HashSet<AttemptToken>,
+    /// Starts handed to a supervisor made for them, until they settle, with their timeout.
+    fresh: HashMap<AttemptToken, Option<Duration>>,
     /// Attempts whose supervisor stays with what they left behind.
     staying: HashSet<AttemptToken>,
 }
@@ -108,7 +108,7 @@ impl Starter {
             specs: HashMap::new(),
             last_env: None,
             reused: HashMap::new(),
-            fresh: HashSet::new(),
+            fresh: HashMap::new(),
             staying: HashSet::new(),
         }
     }
@@ -168,13 +168,20 @@ impl Starter {
 
     /// The running time changed while the start was in flight.
     pub(super) fn set_timeout(&mut self, token: AttemptToken, timeout: Option<Duration>) {
-        if let Some(of_start) = self.reused.get_mut(&token) {
-            *of_start = timeout;
+        for starts in [&mut self.reused, &mut self.fresh] {
+            if let Some(of_start) = starts.get_mut(&token) {
+                *of_start = timeout;
+            }
         }
     }
 
+    /// The running time of a start in flight.
+    pub(super) fn timeout(&self, token: AttemptToken) -> Option<Duration> {
+        *self.reused.get(&token).or_else(|| self.fresh.get(&token))?
+    }
+
     pub(super) fn is_fresh(&self, token: AttemptToken) -> bool {
-        self.fresh.contains(&token)
+        self.fresh.contains_key(&token)
     }
 
     /// The attempt's start is no longer in question.
@@ -393,7 +400,7 @@ impl Engine {
         if idle.is_some() {
             self.starter.reused.insert(job.token, timeout);
         } else {
-            self.starter.fresh.insert(job.token);
+            self.starter.fresh.insert(job.token, timeout);
         }
         meanwhile_faultpoint::fault_point!("start.queued");
         self.starter.drop_spec(job.task);

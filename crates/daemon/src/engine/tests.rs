@@ -18,7 +18,7 @@ use meanwhile_supervisor::wire::{
 };
 
 use super::*;
-use crate::letters::Ask;
+use crate::letters::{Ask, Claim};
 use crate::view::tests::{home, record};
 
 const BOOT: &str = "this boot";
@@ -140,7 +140,7 @@ impl Bench {
 
     fn ask(&self, ask: Ask) -> oneshot::Receiver<Result<Reply, ApiError>> {
         let (reply, answer) = oneshot::channel();
-        self.postbox.post(Letter { ask, request: None, reply });
+        self.postbox.post(Letter { ask, request: None, reply, claim: Claim::default() });
         answer
     }
 
@@ -415,8 +415,56 @@ fn a_start_for_which_there_is_no_room_is_tried_again_and_can_be_cancelled() {
             bench.until(|b| b.holder(next).is_some());
             assert_eq!(bench.state(next), State::Starting);
         }
-        assert_eq!(bench.engine().postponed.len(), 0);
+        bench.turn();
+        assert_eq!(bench.engine().postponed_due(), None);
     }
+}
+
+#[test]
+fn a_start_for_which_a_supervisor_has_no_room_waits_says_why_and_can_be_cancelled() {
+    let mut bench = Bench::new(BOOT);
+    let (task, next) = (bench.running(1), bench.queued(2));
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    supervisor.found(&mut bench, Phase::Running);
+    let key = bench.holder(task);
+    supervisor.ends(&mut bench);
+    assert_eq!(bench.holder(next), key, "the idle supervisor was asked");
+    let token = Token(bench.engine().core.task(next).unwrap().token.unwrap().0);
+    let why = RefusedWhy::Shortage(rustix::io::Errno::AGAIN.raw_os_error());
+    supervisor.say(&mut bench, &FromSupervisor::Refused { token, why });
+    assert_eq!((bench.state(next), bench.holder(next)), (State::Starting, None));
+    assert!(bench.engine().postponed_due().is_some(), "it is tried again");
+    let mut views = bench.ask(Ask::Views(vec![next]));
+    bench.turn();
+    let Reply::Views(views) = views.try_recv().unwrap().unwrap() else { panic!("no views") };
+    let why = views[0].as_ref().unwrap().view.why.clone();
+    assert!(matches!(why, Some(meanwhile_core::machine::Why::Shortage { .. })), "{why:?}");
+    bench.cancel(next);
+    bench.until(|b| b.state(next).is_terminal());
+    assert_eq!(bench.state(next), State::Cancelled);
+    bench.turn();
+    assert_eq!(bench.engine().postponed_due(), None);
+}
+
+#[test]
+fn a_task_that_runs_is_told_as_running_before_that_is_on_disk() {
+    let mut bench = Bench::new(BOOT);
+    let (task, next) = (bench.running(1), bench.queued(2));
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    supervisor.found(&mut bench, Phase::Running);
+    supervisor.ends(&mut bench);
+    let token = Token(bench.engine().core.task(next).unwrap().token.unwrap().0);
+    let started =
+        FromSupervisor::Started { token, pid: 7, start_time: 1, wall_ms: 1, in_cgroup: false };
+    supervisor.say(&mut bench, &started);
+    assert_eq!(bench.state(next), State::Starting, "it costs no commit of its own");
+    let mut views = bench.ask(Ask::Views(vec![next]));
+    bench.turn();
+    let Reply::Views(views) = views.try_recv().unwrap().unwrap() else { panic!("no views") };
+    let started = views[0].as_ref().unwrap().started.as_ref().map(|event| &event.fact);
+    assert!(matches!(started, Some(Fact::Started { pid: 7, .. })), "{started:?}");
 }
 
 #[test]

@@ -8,6 +8,9 @@
 //! | free | started, this boot       | it ran; its supervisor is gone: lost               |
 //! | free | started, another boot    | the machine was restarted under it                 |
 //!
+//! What the files say is the truth within one boot. After another, a file or a mark may be missing because it was not on
+//! disk when the power went: whoever asks then takes "never ran" for "not known" (`hear`).
+//!
 //! Never invents an end, never changes anything.
 
 use meanwhile_core::AttemptToken;

@@ -10,8 +10,7 @@ use std::time::Instant;
 
 use meanwhile_api::task::{Held, Task};
 use meanwhile_api::{ApiError, ErrorCode};
-use meanwhile_core::machine::TaskView;
-use meanwhile_core::{State, TaskId, Wall};
+use meanwhile_core::{Event, Fact, State, TaskId, Wall};
 use meanwhile_host::cgroup::{Controllers, NoCgroup, Subtree};
 use meanwhile_host::clock;
 use meanwhile_host::env_store::EnvStore;
@@ -22,7 +21,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::engine::refusals::store_error;
 use crate::growth::Growth;
-use crate::letters::{Ask, Postbox, Reply};
+use crate::letters::{Ask, LiveTask, Postbox, Reply};
 use crate::readiness::Checks;
 use crate::settings::Settings;
 use crate::view::{LimitsHeld, Viewer};
@@ -166,25 +165,32 @@ impl Context {
 
     /// Task objects of records, with the scheduler's view of the unfinished ones.
     pub(super) async fn show(&self, records: &[TaskRecord]) -> Result<Vec<Task>, ApiError> {
-        // Only a queued task has something to say that its record does not hold.
-        let queued: Vec<TaskId> =
-            records.iter().filter(|r| r.state == State::Queued).map(|r| r.id).collect();
-        let views: Vec<Option<TaskView>> = if queued.is_empty() {
+        // Only a task that does not run yet has something to say that its record does not hold.
+        let waits = |record: &TaskRecord| matches!(record.state, State::Queued | State::Starting);
+        let waiting: Vec<TaskId> = records.iter().filter(|r| waits(r)).map(|r| r.id).collect();
+        let live: Vec<Option<LiveTask>> = if waiting.is_empty() {
             Vec::new()
         } else {
-            match self.postbox.ask(Ask::Views(queued), None).await? {
-                Reply::Views(views) => views,
-                other => unreachable!("views are answered by views, not by {other:?}"),
+            match self.postbox.ask(Ask::Views(waiting), None).await {
+                Ok(Reply::Views(live)) => live,
+                Ok(other) => unreachable!("views are answered by views, not by {other:?}"),
+                // What is on disk can be told all the same.
+                Err(_) if self.postbox.is_stalled() => Vec::new(),
+                Err(error) => return Err(error),
             }
         };
         let viewer = Viewer { home: &self.home, held: self.limits_held(), now: clock::now().wall };
-        let mut views = views.into_iter();
+        let mut live = live.into_iter();
         Ok(records
             .iter()
             .map(|record| {
-                let view =
-                    (record.state == State::Queued).then(|| views.next().flatten()).flatten();
-                viewer.task(record, view.as_ref())
+                let live = waits(record).then(|| live.next().flatten()).flatten();
+                match live.as_ref().and_then(|live| live.started.as_ref()) {
+                    Some(started) if record.state == State::Starting => {
+                        viewer.task(&running(record, started), None)
+                    }
+                    Some(_) | None => viewer.task(record, live.as_ref().map(|live| &live.view)),
+                }
             })
             .collect())
     }
@@ -245,5 +251,60 @@ impl Context {
         let records = self.read(|reader| reader.tasks(ids))?;
         let records: Vec<TaskRecord> = records.into_iter().flatten().collect();
         self.show(&records).await
+    }
+}
+
+/// The record of a task as it will be once its start is written down.
+fn running(record: &TaskRecord, started: &Event) -> TaskRecord {
+    let mut record = record.clone();
+    let current = record.attempts.last_mut().filter(|current| current.number == started.attempt);
+    let (Some(current), Fact::Started { pid, supervisor_pid, deadline }) = (current, &started.fact)
+    else {
+        return record;
+    };
+    current.state = State::Running;
+    current.pid = Some(*pid);
+    current.supervisor_pid = Some(*supervisor_pid);
+    current.started_at = Some(started.at);
+    current.deadline = *deadline;
+    record.state = State::Running;
+    record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::tests::record;
+    use meanwhile_core::AttemptToken;
+    use meanwhile_store::{Batch, Identity, MemoryStore, Store};
+
+    #[test]
+    fn a_start_that_is_not_on_disk_yet_is_shown_as_it_will_be_when_it_is() {
+        let here = Identity { machine: "m".into(), pid_namespace: 1, boot: "b".into() };
+        let mut store = MemoryStore::new(here);
+        let task = record(1);
+        let say = |store: &mut MemoryStore, fact: Fact| {
+            let event = Event { at: Wall(7), task: task.id, attempt: 1, fact };
+            let events = std::slice::from_ref(&event);
+            store.commit(&Batch { now: clock::now(), events, ..Batch::default() }).unwrap();
+            event
+        };
+        let submitted = Fact::Submitted {
+            spec: Box::new(task.spec.clone()),
+            placement: Box::new(task.placement.clone()),
+            order: 1,
+            not_before: None,
+        };
+        say(&mut store, submitted);
+        say(&mut store, Fact::Starting { token: AttemptToken([1; 16]) });
+        let before = store.task(task.id).unwrap().unwrap();
+        let fact = Fact::Started { pid: 3, supervisor_pid: 4, deadline: Some(Wall(9)) };
+        let started = say(&mut store, fact);
+        assert_eq!(running(&before, &started), store.task(task.id).unwrap().unwrap());
+        assert_eq!(
+            running(&before, &Event { attempt: 2, ..started }),
+            before,
+            "of another attempt"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Why a queued task does not run yet, and what changes it.
+//! Why a task does not run yet, and what changes it.
 
 use meanwhile_api::lanes::{Lane, Paused};
 use meanwhile_api::limits::LANE_WAITING_MAX;
@@ -46,6 +46,7 @@ pub fn waiting_for(why: &Why) -> WaitingFor {
             ..plain(format!("{limit} of {limit} starts are in flight"))
         },
         Why::Held { reason } => plain(format!("nothing starts: {reason}")),
+        Why::Shortage { of } => plain(format!("{of}; it is tried again")),
     }
 }
 

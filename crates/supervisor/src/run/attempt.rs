@@ -105,7 +105,8 @@ pub(super) type Messages = Vec<FromSupervisor>;
 
 impl Attempt {
     /// Fences and starts: the owner file must be locked by the descriptor that came, belong to this attempt
-    /// and have no mark. The mark is written before anything of the task exists.
+    /// and have no mark. The mark is written before anything of the task exists. A shortage is no fault of the task:
+    /// the mark is taken back and the start refused, so that it can be tried again.
     pub(super) fn begin(
         spec: Box<StartSpec>,
         owner: OwnedFd,
@@ -151,6 +152,11 @@ impl Attempt {
         };
         let messages = match prepare::start(&attempt.spec, dir, base) {
             Ok(prepared) => attempt.take(prepared),
+            Err(error) if prepare::is_shortage(&error) && attempt.owner.clear_started().is_ok() => {
+                // Made by this start, so there is nothing in it.
+                let _ = attempt.spec.tmpdir.as_ref().map(|path| tmpdir::remove(path));
+                return Err(RefusedWhy::Shortage(error.errno));
+            }
             Err(error) => attempt.fail(error),
         };
         Ok((attempt, messages))

@@ -130,6 +130,26 @@ pub(super) fn start(spec: &StartSpec, dir: &OwnedFd, base: &Base) -> Result<Prep
     Ok(Prepared { spawned, outputs, input, cgroup, enforced, notes })
 }
 
+/// Whether a start failed because the machine has no room at this moment, before anything of the task existed. What a
+/// path of the task's own answers is the task's.
+pub(super) fn is_shortage(error: &SpawnError) -> bool {
+    let ours = match error.stage {
+        SpawnStage::Fork
+        | SpawnStage::Log
+        | SpawnStage::Pty
+        | SpawnStage::Tmpdir
+        | SpawnStage::Stdin => true,
+        SpawnStage::Cwd
+        | SpawnStage::Cgroup
+        | SpawnStage::Limit
+        | SpawnStage::Exec
+        | SpawnStage::Other(_) => false,
+    };
+    let short =
+        [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM];
+    ours && short.iter().any(|errno| errno.raw_os_error() == error.errno)
+}
+
 /// What a failure in the child was about.
 pub(super) fn child_error(spec: &StartSpec, stage: SpawnStage, errno: i32) -> SpawnError {
     let what: &[u8] = match (stage, &spec.stdin) {

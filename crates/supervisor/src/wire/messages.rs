@@ -248,6 +248,8 @@ pub enum RefusedWhy {
     Leaving,
     /// The owner file could not be written.
     OwnerFile,
+    /// The machine has no room for it at this moment: the error number.
+    Shortage(i32),
     /// A reason that a later release knows.
     Other(u8),
 }
@@ -287,6 +289,9 @@ impl StopWhy {
     }
 }
 
+/// The number of the one reason that has something behind it.
+const SHORTAGE: u8 = 5;
+
 impl RefusedWhy {
     fn number(self) -> u8 {
         match self {
@@ -294,18 +299,27 @@ impl RefusedWhy {
             Self::Malformed => 2,
             Self::Leaving => 3,
             Self::OwnerFile => 4,
+            Self::Shortage(_) => SHORTAGE,
             Self::Other(number) => number,
         }
     }
 
-    fn from_number(number: u8) -> Self {
-        match number {
+    fn encode(self, out: &mut Encoder) {
+        out.u8(self.number());
+        if let Self::Shortage(errno) = self {
+            out.i32(errno);
+        }
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        Ok(match input.u8("why")? {
             1 => Self::Busy,
             2 => Self::Malformed,
             3 => Self::Leaving,
             4 => Self::OwnerFile,
+            SHORTAGE => Self::Shortage(input.i32("error number")?),
             other => Self::Other(other),
-        }
+        })
     }
 }
 
@@ -496,7 +510,8 @@ impl FromSupervisor {
                 from::SPAWN_FAILED
             }
             Self::Refused { token, why } => {
-                out.raw(&token.0).u8(why.number());
+                out.raw(&token.0);
+                why.encode(&mut out);
                 from::REFUSED
             }
             Self::Ended(record) => {
@@ -557,10 +572,9 @@ impl FromSupervisor {
                 let SpawnError { errno, stage, what } = SpawnError::decode(&mut body)?;
                 Self::SpawnFailed { token, errno, stage, what }
             }
-            from::REFUSED => Self::Refused {
-                token: token(&mut body)?,
-                why: RefusedWhy::from_number(body.u8("why")?),
-            },
+            from::REFUSED => {
+                Self::Refused { token: token(&mut body)?, why: RefusedWhy::decode(&mut body)? }
+            }
             from::ENDED => Self::Ended(Box::new(ExitRecord::decode(&mut body)?)),
             from::IDLE => Self::Idle,
             from::PROGRESS => Self::Progress {
@@ -711,6 +725,7 @@ mod tests {
             started,
             failed,
             FromSupervisor::Refused { token: TOKEN, why: RefusedWhy::Leaving },
+            FromSupervisor::Refused { token: TOKEN, why: RefusedWhy::Shortage(11) },
             FromSupervisor::Ended(Box::new(record())),
             FromSupervisor::Idle,
             progress,

@@ -1,7 +1,8 @@
 //! How a task is started.
 
 use meanwhile_supervisor::exit::{EndWhy, SpawnStage, TreeState};
-use meanwhile_supervisor::wire::{FromSupervisor, Rlimit, Stdin};
+use meanwhile_supervisor::wire::{FromSupervisor, RefusedWhy, Rlimit, Stdin};
+use rustix::process::{Pid, Resource, getrlimit, prlimit};
 
 use crate::rig::{Rig, exit_code, exit_signal};
 
@@ -58,6 +59,28 @@ fn what_cannot_start_names_the_step_the_error_and_the_thing() {
     check("true", "/no/dir", Stdin::Null, (SpawnStage::Cwd, libc::ENOENT, 1), "/no/dir");
     let missing = Stdin::Path(b"/no/input".to_vec());
     check("true", "", missing, (SpawnStage::Stdin, libc::ENOENT, 1), "/no/input");
+}
+
+/// A shortage is no fault of the task: nothing has started, and the same attempt may be tried again.
+#[test]
+fn a_start_for_which_there_is_no_room_is_refused_and_may_be_tried_again() {
+    let mut rig = Rig::new();
+    let spec = rig.spec("exit 3");
+    let pid = Pid::from_child(&rig.supervisor);
+    // The start itself brings two descriptors; there is no room for a log or a pipe beside them.
+    let open = std::fs::read_dir(format!("/proc/{}/fd", rig.supervisor.id())).unwrap().count();
+    let few =
+        rustix::process::Rlimit { current: Some(open as u64 + 3), ..getrlimit(Resource::Nofile) };
+    let usual = prlimit(Some(pid), Resource::Nofile, few).unwrap();
+    for _ in 0..2 {
+        rig.start(&spec);
+        assert_eq!(rig.hear_refused(), RefusedWhy::Shortage(libc::EMFILE));
+        let view = rig.owner(1);
+        assert!(view.started.is_none() && view.exit.is_none(), "{view:?}");
+    }
+    prlimit(Some(pid), Resource::Nofile, usual).unwrap();
+    rig.start(&spec);
+    assert_eq!(exit_code(&rig.end()), Some(3));
 }
 
 #[test]
