@@ -141,6 +141,31 @@ fn a_daemon_started_from_inside_a_task_survives_the_cancel_of_the_task() {
     home.finish();
 }
 
+/// Inside a task the supervisor starts the daemon, and no pipe leads from it to the command.
+#[test]
+fn a_command_inside_a_task_is_told_why_no_daemon_comes() {
+    let home = TestHome::new();
+    let mut bell = home.bell("bell");
+    let socket = home.state().join("daemon.sock");
+    let script = format!(
+        "read -r pid _ < '{lock}'; kill -9 $pid; rm '{socket}'; mkdir '{socket}'; \
+         '{binary}' run -- true; {ring}; exec sleep 1000",
+        lock = home.state().join("daemon.lock").display(),
+        socket = socket.display(),
+        binary = home.binary().display(),
+        ring = bell.shell("$?"),
+    );
+    let begun = std::time::Instant::now();
+    let id = home.launch_shell(&script);
+    assert_eq!(bell.wait(DEADLINE), "6");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(8), "only the time told it");
+    fs::remove_dir(&socket).expect("the directory is there and empty");
+    let said = home.output(&id);
+    assert!(said.contains("is in the way and is not a socket"), "{said}");
+    home.cli(["cancel", &id]).ok();
+    home.finish();
+}
+
 /// The file on disk is another one while tasks run: the supervisors in memory go on, and the daemon
 /// they bring back is of the new file.
 #[test]

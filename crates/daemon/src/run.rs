@@ -12,7 +12,9 @@ use std::sync::{Arc, RwLock};
 
 use meanwhile_api::{ApiError, ErrorCode, ExitCode};
 use meanwhile_host::cgroup::{self, CgroupMode};
-use meanwhile_host::daemon_start::{Readiness, daemon_arguments};
+use meanwhile_host::daemon_start::{
+    Readiness, daemon_arguments, forget_last_words, leave_last_words,
+};
 use meanwhile_host::environment::{Environment, daemon_environment};
 use meanwhile_host::home::{Home, HomePaths, SOCKET};
 use meanwhile_host::lock::{DaemonLock, LockError};
@@ -60,9 +62,12 @@ pub fn run(options: RunOptions) -> Result<Ran, ApiError> {
     let RunOptions { paths, environment, readiness, on_demand } = options;
     meanwhile_host::allocator::give_memory_back();
     let mut readiness = Some(readiness);
-    let served = serve(paths, environment, &mut readiness, on_demand);
+    let served = serve(paths.clone(), environment, &mut readiness, on_demand);
     if let Err(error) = &served {
         tracing::error!(%error, "the daemon ends");
+        if let Ok(home) = Home::open_or_create(paths) {
+            leave_last_words(&home.state, error.exit.code(), &words(error));
+        }
         if let Some(readiness) = readiness {
             readiness.failed(error.exit.code(), &words(error));
         }
@@ -152,6 +157,7 @@ fn serve(
     });
     let ending = match engine {
         Ok(engine) => {
+            forget_last_words(&home.state);
             readiness.take().into_iter().for_each(Readiness::ready);
             meanwhile_faultpoint::fault_point!("daemon.ready");
             engine.run()

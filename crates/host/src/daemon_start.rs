@@ -8,6 +8,8 @@
 //!   caller --clone, setsid, orphaned--> daemon        3: the pipe back
 //!          <-- "ready PID" | "running PID" | "failed CODE\ntext" --
 //! ```
+//!
+//! A daemon that a supervisor started has no such pipe: what it says when it cannot run is left in a file of the home.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -44,6 +46,8 @@ const OTHERS_TURN: Duration = Duration::from_secs(1);
 /// first, which doubles: about half a second in all.
 const DEATHS: u32 = 5;
 const AFTER_DEATH: Duration = Duration::from_millis(20);
+/// The last words of a daemon that could not run, in the home: the message that a pipe would have had.
+const LAST_WORDS: &str = "daemon.failed";
 /// How long one connection attempt may wait for a place in the daemon's queue.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -148,10 +152,10 @@ pub fn start(request: &StartRequest<'_>) -> Result<Started, StartError> {
         Inside::Orphaned(_) => Err(StartError::TaskOrphaned),
         Inside::Task { socket_name, .. } => {
             let deadline = Instant::now() + request.patience;
+            forget_last_words(&request.home.state);
             ask_supervisor(request.home, socket_name, deadline)?;
-            wait_until_it_listens(request.home, deadline)
-                .map(|()| Started::Running)
-                .ok_or(StartError::TimedOut(request.patience))
+            wait_for_socket_or_words(request.home, deadline)
+                .ok_or(StartError::TimedOut(request.patience))?
         }
     }
 }
@@ -246,7 +250,7 @@ impl Readiness {
 
     /// Says why this daemon cannot run.
     pub fn failed(self, code: u8, text: &str) {
-        self.say(format!("failed {code}\n{text}"));
+        self.say(failure(code, text));
     }
 
     fn say(self, message: String) {
@@ -322,11 +326,49 @@ fn converse(
     }
 }
 
+/// Leaves behind why this daemon cannot run, for clients that have asked a supervisor for one.
+pub fn leave_last_words(state: &Dir, code: u8, text: &str) {
+    forget_last_words(state);
+    // Nothing else can be done for whoever waits: he is told that none came.
+    let _ = state
+        .create_new_file(LAST_WORDS)
+        .and_then(|mut file| file.write_all(failure(code, text).as_bytes()));
+}
+
+/// A daemon runs, or is about to be started: what an earlier one said is of no interest any more.
+pub fn forget_last_words(state: &Dir) {
+    let _ = state.remove_file(LAST_WORDS);
+}
+
+fn last_words(state: &Dir) -> Option<Message> {
+    let mut bytes = Vec::new();
+    state.open_file(LAST_WORDS).ok()?.take(LONGEST_MESSAGE).read_to_end(&mut bytes).ok()?;
+    parse_message(&bytes)
+}
+
+fn failure(code: u8, text: &str) -> String {
+    format!("failed {code}\n{text}")
+}
+
 fn wait_until_it_listens(home: &Home, deadline: Instant) -> Option<()> {
+    wait_until(deadline, || connect(home).ok().map(|_| ()))
+}
+
+fn wait_for_socket_or_words(home: &Home, deadline: Instant) -> Option<Result<Started, StartError>> {
+    wait_until(deadline, || match (connect(home), last_words(&home.state)) {
+        (Ok(_), _) => Some(Ok(Started::Running)),
+        (Err(_), Some(Message::Failed { code, text })) => {
+            Some(Err(StartError::Failed { code, text }))
+        }
+        (Err(_), _) => None,
+    })
+}
+
+fn wait_until<T>(deadline: Instant, mut seen: impl FnMut() -> Option<T>) -> Option<T> {
     let mut pause = TRY_FIRST;
     loop {
-        if connect(home).is_ok() {
-            return Some(());
+        if let Some(seen) = seen() {
+            return Some(seen);
         }
         if Instant::now() >= deadline {
             return None;

@@ -65,6 +65,7 @@ impl Engine {
             }
             Ask::Prune => self.prune(now, turn),
             Ask::Forget { tasks } => self.forget(now, tasks, turn),
+            Ask::Input { task, bytes, close } => self.pass_input(task, bytes, close),
             other => Ok(self.look(now, other, turn)),
         };
         replies.push(PendingReply { to, reply, request });
@@ -90,7 +91,6 @@ impl Engine {
             Ask::Ready { task, token, how } => {
                 self.apply(now, Input::Ready { task, token, how }, turn);
             }
-            Ask::Input { task, bytes, close } => self.pass_input(task, bytes, close),
             Ask::RemainsGone { task, token, emptied } => {
                 self.remains_gone(now, task, token, emptied, turn);
             }
@@ -101,6 +101,7 @@ impl Engine {
             | Ask::Extend { .. }
             | Ask::Prune
             | Ask::Forget { .. }
+            | Ask::Input { .. }
             | Ask::Wait { .. }
             | Ask::Stop { .. } => unreachable!("taken before"),
         }
@@ -309,8 +310,7 @@ impl Engine {
             return Err(error(&Refusal::NotEnded { task, state: change.before }));
         }
         // Tried again and ended in this very turn: what the store knows of it is of the attempt before.
-        let ends =
-            |e: &meanwhile_core::Event| e.task == task && matches!(e.fact, Fact::Ended { .. });
+        let ends = |e: &Event| e.task == task && matches!(e.fact, Fact::Ended { .. });
         if turn.events.iter().any(ends) {
             return Err(error(&Refusal::NotEnded { task, state: State::Queued }));
         }

@@ -103,11 +103,11 @@ impl Engine {
     pub(super) fn remember_place(&mut self, now: Now, events: &[Event]) -> Result<(), Ending> {
         let here = self.starter.identity().clone();
         let batch = Batch { now, events, here: Some(&here), ..Batch::default() };
-        let committed = match self.store.commit(&batch) {
+        let committed = match self.commit_once_free(&batch) {
             Err(StoreError::Full { .. }) => {
                 // What has ended meanwhile is to be recorded on a full disk too.
                 self.give_up_reserve();
-                self.store.commit(&batch)
+                self.commit_once_free(&batch)
             }
             Ok(committed) => {
                 self.make_reserve();

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use meanwhile_api::{ApiError, ErrorCode};
 use meanwhile_core::StopWhy;
 use meanwhile_core::input::Report;
 use meanwhile_core::{Boot, Effect, Input, Now, TaskId, TaskSpec, Turn, Wall};
@@ -91,9 +92,21 @@ impl Engine {
         }
     }
 
-    /// Bytes for a held-open standard input.
-    pub(super) fn pass_input(&mut self, task: TaskId, bytes: Vec<u8>, close: bool) {
-        let Some((_, token)) = self.attempt_of(task) else { return };
+    /// Bytes for a held-open standard input. Whoever sends them is told when nobody is there to take them.
+    pub(super) fn pass_input(
+        &mut self,
+        task: TaskId,
+        bytes: Vec<u8>,
+        close: bool,
+    ) -> Result<Reply, ApiError> {
+        let nobody =
+            |what: &str| ApiError::new(ErrorCode::WrongState, format!("task {task} {what}"));
+        let (_, token) = self.attempt_of(task).ok_or_else(|| {
+            nobody("does not run: it takes no input").hint(format!("meanwhile status {task}"))
+        })?;
+        if self.fleet.holder(token).is_none() {
+            return Err(nobody("has no supervisor that answers at this moment").hint("try again"));
+        }
         let wire_token = Token(token.0);
         if !bytes.is_empty() {
             self.fleet.tell(token, &ToSupervisor::Input { token: wire_token, bytes });
@@ -101,6 +114,7 @@ impl Engine {
         if close {
             self.fleet.tell(token, &ToSupervisor::CloseInput { token: wire_token });
         }
+        Ok(Reply::Done)
     }
 
     /// When ended tasks are looked through next; nothing is due while nothing could be past its time.

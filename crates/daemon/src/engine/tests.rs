@@ -468,6 +468,23 @@ fn a_task_that_runs_is_told_as_running_before_that_is_on_disk() {
 }
 
 #[test]
+fn input_that_nobody_takes_is_refused() {
+    let mut bench = Bench::new(BOOT);
+    let (task, next) = (bench.running(1), bench.queued(2));
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    let input = |task| Ask::Input { task, bytes: b"y".to_vec(), close: false };
+    let ask = |bench: &mut Bench, task| {
+        let mut answer = bench.ask(input(task));
+        bench.turn();
+        answer.try_recv().unwrap().map_err(|error| error.code)
+    };
+    assert_eq!(ask(&mut bench, next), Err(meanwhile_api::ErrorCode::WrongState), "it is queued");
+    supervisor.found(&mut bench, Phase::Running);
+    assert_eq!(ask(&mut bench, task), Ok(Reply::Done));
+}
+
+#[test]
 fn every_stop_is_answered_and_what_cannot_be_killed_does_not_keep_the_daemon() {
     let mut bench = Bench::new(BOOT);
     let task = bench.running(1);

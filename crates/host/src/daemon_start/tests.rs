@@ -147,6 +147,29 @@ fn inside_a_task_the_supervisor_starts_the_daemon_and_nothing_is_forked() {
 }
 
 #[test]
+fn inside_a_task_a_daemon_that_cannot_run_says_why() {
+    let setting = Setting::new();
+    let listener = setting.home.run().unwrap().bind_socket("x.sock").unwrap();
+    let inside = Inside::Task {
+        socket_name: "x.sock".into(),
+        supervisor: Identity { pid: 1, start_time: 1 },
+    };
+    leave_last_words(&setting.home.state, 2, "of an earlier one");
+    let error = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let daemon = supervisor(&listener, &setting.home, DaemonResult::Alive);
+            leave_last_words(&setting.home.state, 6, "open it: not a database\nhint: keep it");
+            daemon
+        });
+        start(&setting.request(&inside)).unwrap_err()
+    });
+    assert_eq!(error.exit_code(), 6);
+    assert_eq!(error.to_string(), "open it: not a database\nhint: keep it");
+    forget_last_words(&setting.home.state);
+    assert_eq!(last_words(&setting.home.state), None);
+}
+
+#[test]
 fn a_task_without_a_supervisor_starts_nothing() {
     let setting = Setting::new();
     let attempt = Attempt { task: meanwhile_core::TaskId::from_random(1), number: 1 };
