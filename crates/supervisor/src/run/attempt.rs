@@ -154,7 +154,7 @@ impl Attempt {
             Ok(prepared) => attempt.take(prepared),
             Err(error) if prepare::is_shortage(&error) && attempt.owner.clear_started().is_ok() => {
                 // Made by this start, so there is nothing in it.
-                let _ = attempt.spec.tmpdir.as_ref().map(|path| tmpdir::remove(path));
+                let _ = attempt.spec.tmpdir.as_ref().map(|path| base.tmpdir.remove(path));
                 return Err(RefusedWhy::Shortage(error.errno));
             }
             Err(error) => attempt.fail(error),
