@@ -112,6 +112,44 @@ fn stop_with_cancel_all_ends_every_task_and_everybody() {
     home.finish();
 }
 
+/// Where the daemon of a home says that its tasks get cgroups.
+fn subtree(home: &TestHome) -> PathBuf {
+    let log = fs::read_to_string(home.state().join("logs/daemon.log")).expect("it has a log");
+    let paths = log.lines().filter_map(|line| {
+        let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+        (entry["message"] == "tasks get cgroups")
+            .then(|| PathBuf::from(entry["path"].as_str().unwrap_or_default()))
+    });
+    paths.last().expect("it has said so")
+}
+
+/// The last of daemon and supervisors takes the cgroups of the home with it, whoever that is.
+#[test]
+fn no_cgroup_is_left_when_the_last_of_us_has_gone() {
+    if !mode::has_cgroup() {
+        return mode::not_here("no cgroup that can be written");
+    }
+    let home = TestHome::new();
+    let mut held = Held::launch(&home, "held", "exit 0");
+    let subtree = subtree(&home);
+    assert!(subtree.join("daemon").is_dir(), "{}", subtree.display());
+    let supervisor = supervisor(&home, &held.id);
+    home.cli(["daemon", "stop"]).ok();
+    assert!(subtree.is_dir(), "a task runs in it");
+    held.gate.open();
+    supervisor.wait_end(DEADLINE);
+    let gone = || (!subtree.exists()).then_some(());
+    until("the supervisor to have taken the cgroups along", DEADLINE, gone);
+
+    // The next daemon makes them anew, and the last to go is the daemon or an idle supervisor.
+    let after = home.launch(["true"]);
+    assert_eq!(home.wait(&after)["state"], "completed");
+    assert!(subtree.is_dir());
+    home.cli(["daemon", "stop"]).ok();
+    until("the daemon or a supervisor to have taken the cgroups along", DEADLINE, gone);
+    home.finish();
+}
+
 /// The new daemon was started by a client inside the task; the task's cancel kills all that is in the
 /// task and not the daemon.
 #[test]

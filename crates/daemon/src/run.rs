@@ -119,6 +119,7 @@ fn serve(
     let store = open_store(&paths, &machine)?;
     meanwhile_faultpoint::fault_point!("daemon.store-open");
     let cgroups = cgroups(&paths, &environment, &settings);
+    let leaf = cgroups.as_ref().ok().map(cgroup::Subtree::leaf);
     let listener = lock
         .bind_socket(&home.socket, SOCKET)
         .map_err(|e| cannot(&format!("listen on {}", socket_path.display()), &e))?;
@@ -175,13 +176,20 @@ fn serve(
         tracing::warn!(%error, "the write-ahead log stays");
     }
     meanwhile_faultpoint::fault_point!("daemon.merged");
-    let_go(lock, ending)
+    let_go(lock, ending, leaf.as_deref())
 }
 
-/// The lock's end says whether the daemon is to be missed.
-fn let_go(lock: DaemonLock, ending: Ending) -> Result<Ran, ApiError> {
+/// The lock's end says whether the daemon is to be missed. One that is not leaves no cgroup behind.
+fn let_go(
+    lock: DaemonLock,
+    ending: Ending,
+    leaf: Option<&std::path::Path>,
+) -> Result<Ran, ApiError> {
     let error = match ending {
-        Ending::Stopped => return Ok(Ran::Stopped),
+        Ending::Stopped => {
+            leaf.into_iter().for_each(meanwhile_supervisor::leaf::leave);
+            return Ok(Ran::Stopped);
+        }
         // Until the newer one has written its name over ours, an idle supervisor must not take this for a stop: the
         // newer one may not come, or die before it has written.
         Ending::HandedOver => {

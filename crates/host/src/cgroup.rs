@@ -25,6 +25,8 @@ use crate::proc;
 use crate::systemd_scope::{self, ScopeError};
 
 const LEAF: &str = "daemon";
+/// How often it is made anew when somebody removes it: each of those who leave does so once.
+const ENTER_TRIES: u32 = 8;
 /// Where systemd starts the daemon inside of our unit (`DelegateSubgroup=`): the unit's own cgroup
 /// stays without processes, so that controllers can be enabled in it and restarts still work.
 pub(crate) const UNIT_SUBGROUP: &str = "meanwhile-daemon";
@@ -143,10 +145,7 @@ pub fn set_up(request: &Request<'_>) -> Result<Subtree, NoCgroup> {
             (base.join(home_name), origin)
         }
     };
-    make(&path)?;
-    let leaf = path.join(LEAF);
-    make(&leaf)?;
-    write(&leaf.join("cgroup.procs"), "0")?;
+    let leaf = enter_leaf(&path)?;
     if origin != Origin::DelegatedWhole {
         enable_controllers(path.parent().expect("it was joined to the base"));
     }
@@ -154,6 +153,25 @@ pub fn set_up(request: &Request<'_>) -> Result<Subtree, NoCgroup> {
     let controllers = enabled_controllers(&path);
     let has_kill = leaf.join("cgroup.kill").exists();
     Ok(Subtree { path, layout: mount.layout, origin, controllers, has_kill })
+}
+
+/// Makes the subtree and its leaf, and moves this process there.
+fn enter_leaf(subtree: &Path) -> Result<PathBuf, NoCgroup> {
+    let leaf = subtree.join(LEAF);
+    let procs = leaf.join("cgroup.procs");
+    for _ in 0..ENTER_TRIES {
+        match make(subtree).and_then(|()| make(&leaf)) {
+            // The last of an earlier daemon's supervisors removes them at this moment.
+            Err(NoCgroup::Failed { .. }) if !subtree.exists() => continue,
+            made => made?,
+        }
+        match fs::write(&procs, "0") {
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(failed(&procs, &error)),
+            Ok(()) => return Ok(leaf),
+        }
+    }
+    Err(failed(&procs, &io::Error::from(io::ErrorKind::NotFound)))
 }
 
 /// What [`set_up`] would find for a daemon started from here, without making or moving anything.
@@ -486,10 +504,6 @@ fn make(directory: &Path) -> Result<(), NoCgroup> {
         }
         Err(e) => Err(failed(directory, &e)),
     }
-}
-
-fn write(file: &Path, text: &str) -> Result<(), NoCgroup> {
-    fs::write(file, text).map_err(|e| failed(file, &e))
 }
 
 fn failed(path: &Path, error: &io::Error) -> NoCgroup {

@@ -17,6 +17,7 @@ mod codec;
 pub mod exit;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod leaf;
 pub mod limits;
 pub mod log;
 pub mod owner;

@@ -53,8 +53,10 @@ pub fn supervise_main(args: impl Iterator<Item = OsString>) -> ! {
     match settle_in(socket, run_dir) {
         Ok(mut supervisor) => {
             supervisor.run();
+            let leaf = supervisor.leaf_without_daemon();
             // An exit runs no destructors, and the socket's file must go.
             drop(supervisor);
+            leaf.iter().for_each(|leaf| crate::leaf::leave(leaf));
             std::process::exit(0)
         }
         Err(_) => std::process::exit(EXIT_SYSTEM),

@@ -7,7 +7,10 @@
 //! Owns the peers, the listening socket and the one task. Wakes for events and deadlines only; an idle
 //! supervisor has one deadline, its own end.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
@@ -196,6 +199,13 @@ impl Supervisor {
                 || self.asked_to_leave
                 || self.tasks_run >= max_tasks
                 || Moment::now() >= self.idle_since.after(self.idle_time()))
+    }
+
+    /// The cgroup that we and the daemon live in, if the daemon has left it: then we may be the last.
+    pub(super) fn leaf_without_daemon(&self) -> Option<PathBuf> {
+        let gone = self.daemon.is_none() || self.daemon_stopping;
+        let leaf = self.init.as_ref().filter(|_| gone)?.daemon_cgroup.as_ref()?;
+        Some(PathBuf::from(OsStr::from_bytes(leaf)))
     }
 
     /// Then no daemon will ever ask for what is here.
