@@ -106,6 +106,9 @@ fn parse(text: &str) -> Result<Span, &'static str> {
     if text.is_empty() {
         return Err("it is empty");
     }
+    if text.starts_with('-') {
+        return Err("time cannot be negative");
+    }
     let (mut rest, mut total, mut next_unit) = (text, 0_u64, 0);
     while !rest.is_empty() {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();

@@ -218,7 +218,11 @@ pub(crate) fn main(arguments: Vec<OsString>) -> std::process::ExitCode {
     code.into()
 }
 
-fn dispatch(arguments: Vec<OsString>, screens: (Screen, Screen)) -> Answer {
+fn dispatch(mut arguments: Vec<OsString>, screens: (Screen, Screen)) -> Answer {
+    if arguments.get(1).is_some_and(|word| word == "help") {
+        // Help is for people: there is no other form of it to be asked for.
+        arguments.retain(|word| word != "--json");
+    }
     let matches = match parse(&arguments) {
         Ok(matches) => matches,
         Err(error) => return usage::answer(&error, &arguments),

@@ -193,6 +193,13 @@ fn unknown_option(
     verb: Option<&'static Verb>,
     arguments: &[OsString],
 ) -> ApiError {
+    if is_negative(option) {
+        // What was typed is the value of the option before it, of which clap says no more than its first digit.
+        let typed = arguments.iter().filter_map(|word| word.to_str());
+        let typed = typed.filter(|word| word.starts_with(option)).next_back().unwrap_or(option);
+        let message = format!("`{typed}` looks like a negative value, and none was expected");
+        return with_example(ApiError::new(ErrorCode::Usage, message), verb, arguments);
+    }
     let what = if option.starts_with('-') { "unknown option" } else { "unexpected argument" };
     let place = verb.map(|verb| format!(" of `meanwhile {}`", verb.name)).unwrap_or_default();
     let mut reshaped = ApiError::new(ErrorCode::Usage, format!("{what} `{option}`{place}"));
@@ -205,6 +212,11 @@ fn unknown_option(
         reshaped = reshaped.hint(format!("did you mean `{near}`?"));
     }
     with_example(reshaped, verb, arguments)
+}
+
+/// No option begins with a digit.
+fn is_negative(option: &str) -> bool {
+    option.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn with_example(error: ApiError, verb: Option<&'static Verb>, arguments: &[OsString]) -> ApiError {

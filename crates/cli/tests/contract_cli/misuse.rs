@@ -257,3 +257,27 @@ fn bash_accepts_the_completions_for_bash() {
     let checked = std::process::Command::new("bash").arg("-n").arg(&script).status();
     assert!(checked.expect("bash is there").success());
 }
+
+#[test]
+fn a_negative_duration_is_named_as_what_it_is() {
+    let home = TestHome::new();
+    for line in [
+        &["run", "--timeout", "-5s", "--", "true"][..],
+        &["run", "--timeout=-5s", "--", "true"],
+        &["extend", "abcd", "-5m"],
+    ] {
+        let ran = home.cli(line);
+        ran.expect(2);
+        assert!(ran.complaint().contains("negative"), "{line:?}: {}", ran.complaint());
+        assert!(ran.complaint().contains("-5"), "{line:?}: {}", ran.complaint());
+    }
+}
+
+#[test]
+fn help_is_text_also_where_json_was_asked_for() {
+    let home = TestHome::new();
+    let usual = home.cli(["help"]).ok();
+    assert_eq!(home.cli(["help", "--json"]).ok(), usual);
+    assert_eq!(home.cli(["--json", "help"]).ok(), usual);
+    assert_eq!(home.cli(["help", "run", "--json"]).ok(), home.cli(["help", "run"]).ok());
+}
