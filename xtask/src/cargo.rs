@@ -59,6 +59,13 @@ pub(crate) fn build_program(name: &str) -> Outcome<PathBuf> {
     build(name, &[])
 }
 
+/// Builds `meanwhile` with its fault points, beside the other builds; `meanwhile-faults` looks for it there.
+pub(crate) fn build_fault_points() -> Outcome<PathBuf> {
+    let directory = target_directory()?.join("fault-points");
+    let directory = directory.to_str().ok_or("the target directory's path is not UTF-8")?;
+    build("meanwhile", &["--features", "fault-points", "--target-dir", directory])
+}
+
 /// What `git` calls the state of the tree; empty outside a checkout.
 pub(crate) fn commit() -> String {
     let output = Command::new("git")

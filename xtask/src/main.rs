@@ -13,6 +13,7 @@ mod fuzz;
 mod generate;
 mod mutants;
 mod picture;
+mod points;
 mod sim;
 mod test;
 mod tidy;
@@ -39,6 +40,7 @@ usage: cargo xtask <command>
   gen [--check]                    rewrite docs/reference from the built binary
   demo                             build, start a daemon, run a task in the background, show its end
   picture                          redraw the README's terminal picture from the real program
+  points [NAME]                    kill a test build at every place (whose name contains this), row 14
   mutants [--list] [WORD]...       break every branch of recovery on purpose: some test must fail
 ";
 
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         "demo" => demo::main(),
         "picture" => picture::main(),
         "mutants" => mutants::main(rest),
+        "points" => points::main(rest),
         // Started by cargo in place of each test binary, see `test::runner`.
         test::RUNNER_COMMAND => test::run_in_mode(rest),
         "help" | "--help" | "-h" => {

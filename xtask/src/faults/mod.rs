@@ -37,6 +37,9 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
     };
     let rows = Rows::build()?;
     let chosen = rows.chosen(&request.rows, request.slow)?;
+    if chosen.iter().any(|row| row["name"] == "fault-points") {
+        cargo::build_fault_points()?;
+    }
     let stages = Stages::new()?;
     let target = cargo::target_directory()?;
     let mut account = Account::default();

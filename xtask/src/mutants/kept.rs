@@ -348,10 +348,15 @@ pub(super) const SUPERVISOR: &[Mutation] = &[
         ),
         BEHAVIOUR,
     ),
-    supervisor(
-        "a supervisor whose home is gone stays",
-        LOOP,
-        ("matches!(home, Some(Err(rustix::io::Errno::NOENT)))", "home.is_none()"),
-        BEHAVIOUR,
-    ),
+    Mutation {
+        equivalent: Some(
+            "it leaves a second later, when it finds no lock of a daemon to bring back",
+        ),
+        ..supervisor(
+            "a supervisor whose home is gone stays",
+            LOOP,
+            ("matches!(home, Some(Err(rustix::io::Errno::NOENT)))", "home.is_none()"),
+            BEHAVIOUR,
+        )
+    },
 ];

@@ -127,3 +127,11 @@ fn no_symbolic_link_is_followed_where_a_file_of_ours_should_be() {
         fs::remove_file(&path).expect("it is still there");
     }
 }
+
+/// The places at which a test build kills itself are not in the program that users have.
+#[test]
+fn the_program_has_no_places_to_be_killed_at() {
+    let program = fs::read(TestHome::new().binary()).expect("the program can be read");
+    let name = b"MEANWHILE_FAULTS";
+    assert!(!program.windows(name.len()).any(|part| part == name));
+}

@@ -24,7 +24,7 @@ pub use story::main as story;
 /// The argument that makes this program a story.
 pub const COMMAND: &str = "story";
 /// Where the places are told what is armed; known to the test build, too.
-const VARIABLE: &str = "MEANWHILE_FAULTS";
+pub const VARIABLE: &str = "MEANWHILE_FAULTS";
 /// Stories at once: each waits for most of its time.
 const AT_ONCE: usize = 4;
 /// A story has deadlines of its own that add up to less.

@@ -260,9 +260,12 @@ impl Story {
             kept.is_some_and(|kept| kept.attempts.iter().any(|a| a.exit == Some(Exit::Signal(9))))
         };
         let of_load = self.load.tasks.extract_if(.., |task| by_signal(&task.id)).count();
+        let not_cancelled = |id: &str| {
+            record::task(&self.home, id).is_some_and(|kept| kept.state != State::Cancelled)
+        };
         let of_specials = self
             .specials
-            .extract_if(.., |one| one.name != "stubborn" && by_signal(&one.id))
+            .extract_if(.., |one| by_signal(&one.id) && not_cancelled(&one.id))
             .count();
         of_load + of_specials
     }
