@@ -7,9 +7,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use meanwhile_testkit::{DEADLINE, Process, TestHome, mode, until};
+use meanwhile_testkit::{DEADLINE, TestHome, mode};
 use serde_json::json;
 
+use crate::check::PATIENCE;
 use crate::tally::Count;
 use crate::work::Work;
 use crate::{Load, Modes, Promise, Row, Seen, Stage};
@@ -22,13 +23,16 @@ pub(super) const ROWS: &[Row] = &[Row {
     modes: Modes::Every,
     slow: false,
     stage: "a task of 150 MiB under --memory 48MiB; one in a memory cgroup of 48 MiB, killed by the kernel; the daemon \
-            put into one of 64 KiB, killed by the kernel when it next wants a page (the last two as root, where the \
+            put into one of 64 KiB, killed by the kernel in the middle of a submission of 500 tasks (the last two as root, where the \
             machine has memory cgroups of version 1)",
     run: out_of_memory,
 }];
 
 /// Takes 150 MiB for good; half a minute of life at most.
 const GREEDY: &str = "import time; x = b'x' * (150 << 20); time.sleep(30)";
+
+/// So many tasks in one submission are a megabyte or so.
+const MUCH: usize = 500;
 
 /// A memory cgroup with a limit that is known to hold.
 struct Limited(PathBuf);
@@ -137,25 +141,26 @@ fn daemon_killed(stage: &mut Stage) -> Option<String> {
     fs::write(group.0.join("cgroup.procs"), daemon.pid().to_string()).ok()?;
     let inside = group.has(daemon.pid()) || !daemon.is_alive();
     stage.demand(inside, "the daemon is not in the memory cgroup");
-    kill_by_asking(&home, &daemon);
+    submit_much(&home);
+    daemon.wait_end(DEADLINE);
     stage.count(Count::DaemonKills, 1);
     stage.demand(group.kills() >= 1, "something else than the kernel ended the daemon");
     let alive = load.alive().len();
     stage.demand(alive == TASKS, format!("{alive} of {TASKS} tasks ran on"));
     home.cli(["daemon", "start"]).ok();
     load.wait(&home);
+    home.invoke(["wait"]).deadline(PATIENCE).run().ok();
+    let kept = home.json(["list", "--summary"])["states"]["completed"].clone();
+    let all = MUCH + TASKS;
+    stage.demand(kept == json!(all), format!("{kept} of {all} tasks completed"));
     stage.check(&home, &load);
     home.finish();
     Some(format!("daemon killed by the kernel: {alive} of {TASKS} tasks ran on, true ends"))
 }
 
-/// Every question costs it memory.
-fn kill_by_asking(home: &TestHome, daemon: &Process) {
-    until("the kernel to end the daemon", DEADLINE, || {
-        if daemon.is_alive() {
-            // What the client is told depends on when it dies; that it starts the next daemon is right, too.
-            home.invoke(["list", "--summary"]).run();
-        }
-        (!daemon.is_alive()).then_some(())
-    });
+/// Wants memory of the daemon, which dies of it; the client starts the next one and sends it all again.
+fn submit_much(home: &TestHome) {
+    let entry = json!({ "command": ["true"], "lane": "other" }).to_string() + "\n";
+    let ran = home.invoke(["run", "--from", "-"]).stdin(entry.repeat(MUCH)).run();
+    assert_eq!(ran.ok().lines().count(), MUCH, "one id per line is promised");
 }
