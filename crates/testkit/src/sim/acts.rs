@@ -13,7 +13,7 @@ use meanwhile_core::spec::{
 use meanwhile_core::{Actor, LaneName, SessionId, State, TaskId, TaskSpec};
 use meanwhile_store::MemoryFault;
 
-use super::clients::{Draft, Request, Standing, WaitClient, WaitStanding, Want};
+use super::clients::{Draft, Reply, Request, Standing, WaitClient, WaitStanding, Want};
 use super::env::Gone;
 use super::machine::Happening;
 use super::plan::Plan;
@@ -70,6 +70,7 @@ impl World {
                     }
                 }
             }
+            Step::Nest { near, launch } => self.nest(setting, *near, launch),
             Step::Wait { inside, targets, kind, secs } => self.wait(*inside, targets, *kind, *secs),
             Step::Vanish { who } => self.vanish(*who),
             Step::Pass { ms } => self.pass(*ms),
@@ -337,6 +338,29 @@ impl World {
         prepared
     }
 
+    /// A child, and a wait for it without an end: it must come to run, whatever its lane.
+    fn nest(&mut self, setting: &Setting, near: u8, launch: &Launch) {
+        let Some(inside) = pick(&self.hosts(), near) else { return };
+        let parent = self.env.machine.trees[inside].job.key.task;
+        let number = self.env.clients.requests.len();
+        let mut draft = self.draft(setting, launch, Some(inside), (number, 0));
+        draft.spec.service = false;
+        self.request(Want::Submit(vec![draft]), Some(inside));
+        self.pass(8);
+        let Standing::Answered(Reply::Submitted(ids)) = &self.env.clients.requests[number].standing
+        else {
+            return;
+        };
+        let ids: Vec<TaskId> = ids.clone();
+        let below = |id: &TaskId| {
+            self.env.books.tasks.get(id).is_some_and(|t| t.ancestors.contains(&parent))
+        };
+        // An idempotency key may have answered with a stranger.
+        if self.env.machine.trees[inside].main_lives && ids.iter().all(below) {
+            self.block(Some((parent, inside)), ids, (false, Until::Done), None);
+        }
+    }
+
     fn wait(&mut self, inside: u8, targets: &[u8], kind: u8, secs: u16) {
         let inside = if inside > 60 { pick(&self.hosts(), inside) } else { None };
         let task = inside.map(|tree| self.env.machine.trees[tree].job.key.task);
@@ -360,15 +384,30 @@ impl World {
         let until = if kind % 16 == 0 { Until::Ready } else { Until::Done };
         let limited = strangers || kind % 4 == 1;
         let gives_up = limited.then(|| self.env.mono() + 1 + u64::from(secs) * 700);
-        let inside = task.zip(inside);
+        self.block(task.zip(inside), targets, (kind % 8 == 2, until), gives_up);
+    }
+
+    fn block(
+        &mut self,
+        inside: Option<(TaskId, usize)>,
+        targets: Vec<TaskId>,
+        (any, until): (bool, Until),
+        gives_up: Option<u64>,
+    ) {
         if let Some((_, tree)) = inside {
             self.env.machine.trees[tree].blocked += 1;
         }
-        let (any, standing) = (kind % 8 == 2, WaitStanding::Idle);
-        let pending = Vec::new();
-        let wait =
-            WaitClient { inside, targets, pending, any, until, gives_up, standing, planned: false };
-        self.env.clients.waits.push(wait);
+        let (standing, pending) = (WaitStanding::Idle, Vec::new());
+        self.env.clients.waits.push(WaitClient {
+            inside,
+            targets,
+            pending,
+            any,
+            until,
+            gives_up,
+            standing,
+            planned: false,
+        });
         self.ask_wait(self.env.clients.waits.len() - 1);
     }
 

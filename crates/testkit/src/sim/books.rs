@@ -30,6 +30,10 @@ pub(super) struct Entry {
     after: Vec<Dependency>,
     stop: Option<Stop>,
     service: bool,
+    idempotent: bool,
+    retries: u32,
+    /// It was queued again as never run: what its dependencies came to was judged before.
+    requeued: bool,
 }
 
 /// Everything that was ever committed.
@@ -137,11 +141,14 @@ impl Books {
             }
             Fact::StopRequested { stop } => self.entry(task).stop = Some(stop.clone()),
             Fact::Ended { end } => self.ended(key, end, machine)?,
-            Fact::Requeued { .. } => {
+            Fact::Requeued { crashes } => {
                 holds!(state == State::Starting, "requeued while {}", state.name());
                 let ran = machine.trees.iter().any(|t| t.job.key == key);
                 holds!(!ran, "queued again as never run, but it was executed");
+                let most = meanwhile_core::limits::MAX_START_CRASHES;
+                holds!(*crashes < most, "{crashes} starts took their supervisor down");
                 let entry = self.entry(task);
+                entry.requeued = true;
                 (entry.state, entry.token) = (State::Queued, None);
             }
             Fact::Retried { .. } => self.retried(event)?,
@@ -195,6 +202,9 @@ impl Books {
                 after: spec.after.clone(),
                 stop: None,
                 service: spec.service,
+                idempotent: spec.idempotent,
+                retries: spec.retry.retries,
+                requeued: false,
             },
         );
         Ok(())
@@ -218,6 +228,13 @@ impl Books {
         holds!(entry.state == State::Queued, "starts while {}", entry.state.name());
         holds!(self.tokens.insert(token.0), "starts with the token of another start");
         holds!(self.is_eligible(entry, about.now), "starts before its time");
+        for dependency in entry.after.iter().filter(|_| entry.attempt == 1 && !entry.requeued) {
+            let met = self
+                .tasks
+                .get(&dependency.task)
+                .is_none_or(|target| dependency.condition.is_met_by(target.state));
+            holds!(met, "starts though {} did not end as asked", dependency.task);
+        }
         if !about.lender_of.contains_key(&task) && !entry.over_limit {
             for (other, rival) in &self.tasks {
                 let before = rival.over_limit
@@ -243,6 +260,9 @@ impl Books {
         holds!(!entry.seat_kept, "tried again while processes of it live");
         holds!(event.attempt == last + 1, "attempt {} follows {last}", event.attempt);
         self.order_is_free(*order)?;
+        if by.is_none() {
+            self.may_retry_by_itself(event, entry)?;
+        }
         if let Some(by) = by {
             let once = self.once.insert((event.task, format!("retry {}", by.to_text())));
             holds!(once, "tried again twice by one request");
@@ -250,6 +270,20 @@ impl Books {
         let entry = self.entry(event.task);
         (entry.state, entry.attempt, entry.order) = (State::Queued, event.attempt, *order);
         (entry.not_before, entry.token, entry.stop) = (*not_before, None, None);
+        Ok(())
+    }
+
+    /// A retry that nobody asked for was asked for at the launch.
+    fn may_retry_by_itself(&self, event: &Event, entry: &Entry) -> Result<(), String> {
+        let Fact::Retried { retries_used, lost_retries, .. } = &event.fact else { return Ok(()) };
+        holds!(*retries_used <= entry.retries, "{retries_used} retries of {}", entry.retries);
+        let most = meanwhile_core::limits::LOST_RETRIES;
+        holds!(*lost_retries <= most, "{lost_retries} retries after a loss");
+        match entry.state {
+            State::Failed => {}
+            State::Interrupted => holds!(entry.idempotent, "tried again, it may have done harm"),
+            other => holds!(false, "tried again by itself after it was {}", other.name()),
+        }
         Ok(())
     }
 

@@ -15,6 +15,8 @@ pub(super) struct Plan {
     /// How its first attempts end; the one after the last of them ends with 0.
     pub(super) fails: u32,
     pub(super) fail: Exit,
+    /// Its start takes its supervisor down.
+    pub(super) poison: bool,
     /// Its program cannot be executed.
     pub(super) no_exec: bool,
     /// How long SIGTERM takes; none ignores it.
@@ -43,6 +45,7 @@ impl Plan {
             } else {
                 Exit::Code(1 + bits(3, 2) as i32)
             },
+            poison: bits(5, 5) == 2 && bits(10, 1) == 0,
             no_exec: bits(5, 5) == 1,
             term_ms: match bits(10, 2) {
                 0 => None,

@@ -36,6 +36,11 @@ pub enum Step {
         who: u8,
         twice: bool,
     },
+    /// A task launches another and waits for it.
+    Nest {
+        near: u8,
+        launch: Launch,
+    },
     /// Somebody waits, perhaps inside a task.
     Wait {
         inside: u8,
@@ -166,7 +171,8 @@ fn step(draws: &mut Draws, trouble: u64) -> Step {
             let more = if draws.chance(150) { draws.below(5) } else { 0 };
             Step::Submit((0..=more).map(|_| launch(draws)).collect())
         }
-        24..56 => Step::Pass { ms: draws.spread(17) },
+        24..48 => Step::Pass { ms: draws.spread(17) },
+        48..56 => Step::Nest { near: who, launch: launch(draws) },
         56..62 => Step::Cancel { who, cascade: draws.chance(700) },
         62..65 => Step::Retry { who },
         65..68 => Step::Complete { who, failed: draws.chance(400) },

@@ -39,6 +39,8 @@ pub(super) struct Supervisor {
     revive: Option<(u64, u64)>,
     pub(super) frozen_until: u64,
     pub(super) said: VecDeque<Up>,
+    /// What it has just read takes it down.
+    dying: bool,
 }
 
 /// What it has.
@@ -82,6 +84,7 @@ impl Supervisor {
             revive: None,
             frozen_until: 0,
             said: VecDeque::new(),
+            dying: false,
         }
     }
 
@@ -145,6 +148,10 @@ impl Supervisor {
     fn on_start(&mut self, machine: &mut Machine, start: Start, now: u64) {
         self.put_away(machine, now);
         let Job { key, token } = start.job;
+        if machine.plans[&key.task].poison {
+            self.dying = true;
+            return machine.drop_message(&Down::Start(start));
+        }
         if self.task.is_some() || self.may_leave(now) {
             machine.drop_message(&Down::Start(start));
             return self.say(machine, now, Up::Refused { token });
@@ -482,7 +489,7 @@ impl Machine {
     fn with(&mut self, sup: SupId, now: u64, act: impl FnOnce(&mut Supervisor, &mut Self)) {
         let Some(mut s) = self.sups.remove(&sup) else { return };
         act(&mut s, self);
-        if s.serve(self, now) {
+        if !s.dying && s.serve(self, now) {
             if let Some(next) = s.next(now).filter(|next| *next < u64::MAX / 8) {
                 self.at(next.max(now + 1), Happening::Sup(sup));
             }
