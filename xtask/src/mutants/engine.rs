@@ -193,7 +193,10 @@ pub(super) const ALL: &[Mutation] = &[
     at(
         "remains that could not be ended are called gone",
         REMAINS,
-        ("Ok(killed) => return killed.left.is_empty(),", "Ok(_) => return true,"),
+        (
+            "    killed.left.is_empty()\n",
+            "    killed.left.is_empty() || !killed.killed.is_empty()\n",
+        ),
         UNIT,
     ),
     at(

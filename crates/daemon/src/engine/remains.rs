@@ -43,7 +43,7 @@ fn emptied(target: &evidence::Remains) -> bool {
     let deadline = clock::monotonic().0 + u64::try_from(GIVE_UP.as_millis()).unwrap_or(u64::MAX);
     loop {
         match evidence::kill_remains(target, GIVE_UP) {
-            Ok(killed) => return killed.left.is_empty(),
+            Ok(killed) => return is_gone(&killed),
             // Its lock was free, so the supervisor is past its last word and about to be gone.
             Err(error) if clock::monotonic().0 < deadline => {
                 tracing::debug!(%error, task = %target.task, "remains cannot be ended yet");
@@ -57,6 +57,11 @@ fn emptied(target: &evidence::Remains) -> bool {
             }
         }
     }
+}
+
+/// Whether nothing of a tree was left when time was over.
+fn is_gone(killed: &evidence::Killed) -> bool {
+    killed.left.is_empty()
 }
 
 impl Engine {
@@ -160,5 +165,18 @@ impl Engine {
             Report::Unkillable { exit: None, run: RunFigures::default() }
         };
         self.report(now, Job { task, attempt, token }, report, turn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_still_there_is_not_called_gone() {
+        let one = Identity { pid: 1, start_time: 1 };
+        let killed = evidence::Killed { killed: vec![one], left: vec![one] };
+        assert!(!is_gone(&killed));
+        assert!(is_gone(&evidence::Killed { left: Vec::new(), ..killed }));
     }
 }

@@ -4,6 +4,8 @@
 //! Owns the scripted supervisor: it holds an owner file's lock and listens where its header says, as after a
 //! restart of the daemon. New supervisors are the test's own program, which ends at once on their arguments.
 
+mod recovery;
+
 use std::time::Duration;
 
 use meanwhile_core::cause::Cause;

@@ -84,6 +84,7 @@ fn judge(lock: Lock, view: OwnerView, boot_id: &[u8; 16], token: AttemptToken) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meanwhile_supervisor::exit::{EndWhy, Leaked, Usage};
     use meanwhile_supervisor::owner::StartedMark;
     use meanwhile_supervisor::wire::Token;
 
@@ -117,5 +118,36 @@ mod tests {
         assert!(matches!(check(Lock::Taken, view(1, 9, true)), Verdict::Lost(_)));
         assert!(matches!(check(Lock::Taken, view(2, 9, true)), Verdict::Rebooted));
         assert!(matches!(check(Lock::Taken, view(1, 8, true)), Verdict::NeverRan), "another token");
+    }
+
+    fn ended(boot: u8, token: u8, tree: TreeState) -> OwnerView {
+        let record = ExitRecord {
+            token: Token([token; 16]),
+            wait_status: Some(0),
+            spawn_error: None,
+            why: EndWhy::Exited,
+            tree,
+            run_ms: 1,
+            started_wall_ms: 1,
+            ended_wall_ms: 2,
+            usage: Usage::default(),
+            log_bytes: 0,
+            dropped_bytes: 0,
+            leaked: Leaked::default(),
+        };
+        OwnerView { exit: Some(record), ..view(boot, 9, true) }
+    }
+
+    #[test]
+    fn leftovers_are_looked_for_on_the_boot_that_knew_them_and_a_strange_record_is_none() {
+        let check = |view| judge(Lock::Taken, view, &BOOT, TOKEN);
+        let leftovers = |view| match check(view) {
+            Verdict::Ended { leftovers, .. } => leftovers,
+            other => panic!("{other:?}"),
+        };
+        assert!(leftovers(ended(1, 9, TreeState::Pending)));
+        assert!(!leftovers(ended(1, 9, TreeState::Empty)));
+        assert!(!leftovers(ended(2, 9, TreeState::Pending)), "they went with their boot");
+        assert!(matches!(check(ended(1, 8, TreeState::Empty)), Verdict::Lost(_)));
     }
 }

@@ -1,0 +1,125 @@
+//! What the daemon concludes from supervisors that break off, leave, lie about their attempt or do not answer.
+//!
+//! Owns nothing beyond the scripted supervisor of its parent. Each of these is one branch of the recovery.
+
+use meanwhile_store::{EventFilter, Logged};
+
+use super::*;
+
+fn record_of(token: Token) -> ExitRecord {
+    ExitRecord {
+        token,
+        wait_status: Some(0),
+        spawn_error: None,
+        why: EndWhy::Exited,
+        tree: TreeState::Empty,
+        run_ms: 1,
+        started_wall_ms: 1,
+        ended_wall_ms: 2,
+        usage: Usage::default(),
+        log_bytes: 0,
+        dropped_bytes: 0,
+        leaked: Leaked::default(),
+    }
+}
+
+#[test]
+fn an_end_of_another_attempt_is_not_taken_for_this_ones() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.running(1);
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    supervisor.found(&mut bench, Phase::Running);
+    let late = record_of(Token([9; 16]));
+    supervisor.say(&mut bench, &FromSupervisor::Ended(Box::new(late)));
+    assert_eq!(bench.state(task), State::Running);
+    supervisor.ends(&mut bench);
+    assert_eq!(bench.state(task), State::Completed);
+}
+
+#[test]
+fn a_supervisor_whose_connection_broke_is_met_again() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.running(1);
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    supervisor.found(&mut bench, Phase::Running);
+    let broken = supervisor.connection.take().unwrap();
+    rustix::io::write(&broken, &[0xff; 64]).unwrap();
+    bench.until(|b| b.holder(task).is_none());
+    supervisor.found(&mut bench, Phase::Running);
+    supervisor.ends(&mut bench);
+    assert_eq!(bench.state(task), State::Completed);
+}
+
+#[test]
+fn what_could_not_be_read_is_read_again() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.running(1);
+    let path = bench.owner_path(task);
+    std::fs::create_dir(&path).unwrap();
+    bench.start();
+    bench.engine().turn().unwrap();
+    assert_eq!(bench.state(task), State::Running, "nothing is known, so nothing is concluded");
+    std::fs::remove_dir(&path).unwrap();
+    bench.until(|b| b.state(task).is_terminal());
+    assert_eq!(bench.cause(task), Cause::Lost);
+}
+
+/// It had been idle and was about to go: no fault of the task, and no try of it.
+#[test]
+fn a_supervisor_that_was_just_leaving_costs_the_next_task_nothing() {
+    let mut bench = Bench::new(BOOT);
+    let (task, next) = (bench.running(1), bench.queued(2));
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    supervisor.found(&mut bench, Phase::Running);
+    supervisor.ends(&mut bench);
+    let asked = bench.holder(next).expect("the idle supervisor was asked");
+    let token = bench.engine().core.task(next).unwrap().token.unwrap();
+    let refused = FromSupervisor::Refused { token: Token(token.0), why: RefusedWhy::Leaving };
+    supervisor.say(&mut bench, &refused);
+    assert_eq!(bench.state(next), State::Starting);
+    let again = bench.engine().core.task(next).unwrap().token.unwrap();
+    assert_eq!(again, token, "the same attempt");
+    assert_ne!(bench.holder(next), Some(asked), "by another supervisor");
+    let events = bench.store.clone().events_since(0, 1000, &EventFilter::default()).unwrap();
+    assert!(!events.iter().any(|e| matches!(e.what, Logged::Requeued { .. })));
+}
+
+#[test]
+fn who_holds_the_lock_and_does_not_answer_is_asked_less_and_less_often() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.running(1);
+    let supervisor = Scripted::of(&bench, task);
+    drop(supervisor.listener);
+    bench.home.run().unwrap().remove_file(NAME).unwrap();
+    bench.start();
+    let mut pauses = Vec::new();
+    while pauses.len() < 6 {
+        bench.engine().turn().unwrap();
+        let now = clock::boot();
+        let next = bench.engine().unreached.first().map(|u| u.again_at.since(now));
+        pauses.extend(next.filter(|pause| !pause.is_zero()));
+    }
+    assert!(pauses[5] > pauses[0] * 8, "{pauses:?}");
+    assert_eq!(bench.state(task), State::Running);
+}
+
+#[test]
+fn what_nothing_could_kill_keeps_its_seat_until_it_is_gone() {
+    let mut bench = Bench::new(BOOT);
+    let (task, next) = (bench.running(1), bench.queued(2));
+    let _supervisor = Scripted::of(&bench, task);
+    bench.start();
+    let token = token(task);
+    let remains = remains::Remains { report: meanwhile_core::input::Report::Lost, over: false };
+    bench.engine().remains.insert(token, remains);
+    drop(bench.ask(Ask::RemainsGone { task, token, emptied: false }));
+    bench.engine().turn().unwrap();
+    assert_eq!((bench.state(task), bench.cause(task)), (State::Failed, Cause::Unkillable));
+    assert_eq!(bench.state(next), State::Queued);
+    drop(bench.ask(Ask::RemainsGone { task, token, emptied: true }));
+    bench.until(|b| b.state(next) != State::Queued);
+    assert_eq!(bench.cause(task), Cause::Unkillable, "its end stays what it was");
+}
