@@ -74,6 +74,8 @@ pub enum Ask {
     Hangup(WaitId),
     /// How the scheduler sees these now (none: it has ended or is unknown).
     Views(Vec<TaskId>),
+    /// Write down what may wait for the next commit: somebody is about to count it.
+    WriteDown,
     /// Every lane with a task in it or a limit of its own.
     Lanes,
     /// New settings are in force from now on.

@@ -76,6 +76,7 @@ impl Engine {
     fn look(&mut self, now: Now, ask: Ask, turn: &mut Turn) -> Reply {
         match ask {
             Ask::Views(ids) => return Reply::Views(self.live(&ids, turn)),
+            Ask::WriteDown => self.flush_at = Some(now.boot),
             Ask::Lanes => return Reply::Lanes(self.core.lanes()),
             Ask::Status => return Reply::Status(self.status()),
             Ask::Hangup(id) => {

@@ -43,6 +43,7 @@ impl Engine {
             .filter(|(_, bytes)| bytes.len() <= SAVED_REPLY_BYTES)
             .collect();
         if self.deferred.is_empty() && saved.is_empty() {
+            self.flush_at = None;
             return Ok(());
         }
         let due = self.flush_at.is_some_and(|at| at <= now.boot) || self.stopping.is_some();

@@ -467,6 +467,14 @@ fn a_task_that_runs_is_told_as_running_before_that_is_on_disk() {
     let Reply::Views(views) = views.try_recv().unwrap().unwrap() else { panic!("no views") };
     let started = views[0].as_ref().unwrap().started.as_ref().map(|event| &event.fact);
     assert!(matches!(started, Some(Fact::Started { pid: 7, .. })), "{started:?}");
+    // Whoever counts states has it written down first.
+    drop(bench.ask(Ask::WriteDown));
+    bench.turn();
+    assert_eq!(bench.state(next), State::Running);
+    drop(bench.ask(Ask::WriteDown));
+    bench.turn();
+    let due = bench.engine().next_due();
+    assert!(due.is_none_or(|due| due > clock::boot()), "nothing is left that is due: {due:?}");
 }
 
 #[test]

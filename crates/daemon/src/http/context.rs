@@ -163,6 +163,15 @@ impl Context {
         LimitsHeld { memory: held(controllers.memory), pids: held(controllers.pids) }
     }
 
+    /// Before tasks are counted or chosen by state: has written down what waits for the next commit, so that the answer
+    /// fits those about single tasks. It is a commit that would come within 200 ms anyway.
+    pub(super) async fn settle_states(&self) -> Result<(), ApiError> {
+        match self.postbox.ask(Ask::WriteDown, None).await {
+            Err(_) if self.postbox.is_stalled() => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+
     /// Task objects of records, with the scheduler's view of the unfinished ones.
     pub(super) async fn show(&self, records: &[TaskRecord]) -> Result<Vec<Task>, ApiError> {
         // Only a task that does not run yet has something to say that its record does not hold.

@@ -40,7 +40,7 @@ pub(super) async fn handle(
         RouteId::Submit => submit::submit(context, &asked, json_body(context, body).await?).await,
         RouteId::Stdin => submit::upload(context, body).await,
         RouteId::List => lists::list(context, &asked).await,
-        RouteId::Summary => lists::summary(context, &asked),
+        RouteId::Summary => lists::summary(context, &asked).await,
         RouteId::Status => lists::status(context, &asked).await,
         RouteId::Task => lists::task(context, &asked).await,
         RouteId::Output => output::output(context, &asked).await,

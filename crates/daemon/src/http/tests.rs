@@ -87,6 +87,7 @@ impl Loop {
                 return;
             }
             Ask::Views(ids) => Ok(Reply::Views(vec![None; ids.len()])),
+            Ask::WriteDown => Ok(Reply::Done),
             Ask::Lanes => Ok(Reply::Lanes(Vec::new())),
             Ask::Status => {
                 Ok(Reply::Status(LoopStatus { supervisors_busy: 1, ..LoopStatus::default() }))

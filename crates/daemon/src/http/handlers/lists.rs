@@ -18,6 +18,9 @@ const IN_MEMORY: u32 = 500;
 
 pub(super) async fn list(context: &Context, asked: &Asked) -> Answered {
     let query: ListQuery = asked.query()?;
+    if !query.state.is_empty() {
+        context.settle_states().await?;
+    }
     if query.limit() > IN_MEMORY {
         let (ids, total) = context.try_read(|reader| {
             let wanted = wanted(reader, &asked.caller, &query)?;
@@ -32,8 +35,9 @@ pub(super) async fn list(context: &Context, asked: &Asked) -> Answered {
     json(&ListReply { tasks: context.show(&records).await?, total })
 }
 
-pub(super) fn summary(context: &Context, asked: &Asked) -> Answered {
+pub(super) async fn summary(context: &Context, asked: &Asked) -> Answered {
     let query = asked.query()?;
+    context.settle_states().await?;
     let counts = context.try_read(|reader| {
         wanted(reader, &asked.caller, &query)?.summary(reader).map_err(|error| store_error(&error))
     })?;
