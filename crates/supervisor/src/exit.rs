@@ -246,7 +246,11 @@ impl ExitRecord {
 
 /// As much of a text as fits, in whole characters: half of one would be read as another.
 fn start(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 impl SpawnError {
