@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use meanwhile_testkit::{Bell, DEADLINE, Process, TestHome, marked, mode, until};
+use meanwhile_testkit::{Bell, DEADLINE, Process, TestHome, marked, mode, until, wait_for_file};
 use rustix::process::{Resource, Signal, getrlimit};
 use serde_json::{Value, json};
 
@@ -53,6 +53,36 @@ fn a_task_whose_supervisor_was_killed_is_interrupted_and_leaves_nothing() {
     assert_eq!(marked(&nap), Vec::<u32>::new(), "processes of an ended task are alive");
     assert_eq!(home.wait(&next)["state"], "completed", "the seat was freed");
     assert_eq!(home.daemon().map(|now| now.pid()), Some(daemon), "the daemon did not notice");
+    home.finish();
+}
+
+/// The main process has ended, its status is on file, and a leftover that hears no SIGTERM lives when the supervisor is
+/// killed. The end is told as it was, and not before the leftover is gone.
+#[test]
+fn an_end_on_file_is_told_once_its_leftovers_are_gone() {
+    // Where the record of the main process's end begins in an owner file: zeroes until it is written.
+    const PENDING: std::ops::Range<usize> = 1280..1284;
+    let home = TestHome::new();
+    let mut bell = home.bell("bell");
+    let mut gate = home.gate("gate");
+    let nap = home.marker();
+    let line = format!(
+        "setsid sh -c 'trap \"\" TERM; echo $$ > {}; while :; do sleep {nap}; done' & {}; exit 4",
+        bell.path().display(),
+        gate.shell()
+    );
+    let id = home.launch_shell(&line);
+    let leftover = heard(&mut bell);
+    let lost = supervisor(&home, &id);
+    gate.open();
+    let owner = home.state().join("tasks").join(&id).join("1/owner");
+    wait_for_file(&owner, DEADLINE, |bytes| bytes.get(PENDING).is_some_and(|part| part != [0; 4]));
+    lost.kill();
+
+    let task = home.wait(&id);
+    assert_eq!(marked(&nap), Vec::<u32>::new(), "told before it was true");
+    assert!(!leftover.is_alive());
+    assert_eq!((&task["state"], &task["exit_code"]), (&json!("failed"), &json!(4)), "{task:#}");
     home.finish();
 }
 

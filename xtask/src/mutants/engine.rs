@@ -371,7 +371,7 @@ pub(super) const ALL: &[Mutation] = &[
             "                let report = self.report_of(job, &record);\n                self.look_after(job, &view, Remains { report, over: false });",
             "                let _ = view;\n                self.ended(now, job, &record, turn);",
         ),
-        UNIT,
+        UNIT_THEN_SUPERVISORS,
     ),
     at(
         "a lost attempt frees its seat before it is empty",

@@ -123,3 +123,13 @@ fn what_nothing_could_kill_keeps_its_seat_until_it_is_gone() {
     bench.until(|b| b.state(next) != State::Queued);
     assert_eq!(bench.cause(task), Cause::Unkillable, "its end stays what it was");
 }
+
+#[test]
+fn an_attempt_whose_owner_file_is_gone_is_lost_and_no_mystery() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.running(1);
+    assert!(!bench.owner_path(task).exists(), "its directory is there, and empty");
+    bench.start();
+    bench.until(|b| b.state(task).is_terminal());
+    assert_eq!(bench.cause(task), Cause::Lost);
+}
