@@ -28,7 +28,7 @@ usage: cargo xtask <command>
 
   test [--plain] [--mode NAME]... [--package NAME]... [FILTER]
                                    every test, as root and unprivileged, with and without cgroups
-  faults [ROW]... [--mode NAME]... [--slow] [--add] [--binary PATH | --debug-binary]
+  faults [ROW]... [--mode NAME]... [--slow] [--add] [--binary PATH | --debug-binary] | --page
                                    break things around the real binary, and look what is lost
   bench [--quick] [--only GROUP]... [--with-pueue] [--runs N] [--binary PATH]
                                    the design's figures, measured beside other programs

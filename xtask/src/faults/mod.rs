@@ -29,6 +29,9 @@ pub(crate) use rows::{Account, Rows};
 const ACCOUNT: &str = "faults.json";
 
 pub(crate) fn main(arguments: &[String]) -> Outcome {
+    if arguments == ["--page"] {
+        return again();
+    }
     let request = Request::parse(arguments)?;
     let binary = match &request.binary {
         Some(binary) => binary.clone(),
@@ -67,6 +70,16 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
         page::write(&account, &target)?;
     }
     table::judge(&account)
+}
+
+/// The page once more from the account that is there: what other commands found may be newer.
+fn again() -> Outcome {
+    let target = cargo::target_directory()?;
+    let file = target.join(ACCOUNT);
+    let bytes = std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let account = serde_json::from_slice(&bytes)
+        .map_err(|error| format!("{} is no account: {error}", file.display()))?;
+    page::write(&account, &target)
 }
 
 fn document(account: &Account, rows: &Rows, request: &Request, binary: &Path) -> Value {

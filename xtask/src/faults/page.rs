@@ -45,13 +45,14 @@ const AGAIN: &str = "\
 ```
 cargo xtask faults --slow            # all rows, all modes, release binary; writes this page
 cargo xtask faults 22 --add          # one row again, the others as they were
+cargo xtask faults --page            # this page again, with the newest figures of the searches
 cargo xtask faults                   # without the rows that take over a minute
 cargo xtask faults 7 fork-bomb       # single rows, by number or name
 cargo xtask faults 22 --mode user/off --debug-binary
 cargo xtask test                     # the tests, and the fast rows on the debug binary
 cargo xtask sim --seeds 10000        # the simulation; `--seed S` runs one again
 cargo xtask mutants                  # recovery broken on purpose, line by line
-cargo xtask points                   # the build with fault points that row 14 wants
+cargo xtask points                   # the build with fault points that row 14 wants, killed at every place
 ```
 
 Each row writes what it did to `target/faults/MODE/ROW.log`, the whole account is in `target/faults.json`. Rows
