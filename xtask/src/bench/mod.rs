@@ -205,9 +205,12 @@ fn describe_binary(binary: &Path, build: &str) -> Outcome<String> {
     version.arg("--version");
     let version = ground::finish(version)?;
     let commit = cargo::commit();
-    let build = Path::new(build).parent().and_then(Path::file_name).map_or_else(
-        || build.to_owned(),
-        |profile| format!("{} profile", profile.to_string_lossy()),
-    );
-    Ok(format!("{version}, {commit}, {build}"))
+    let profile =
+        Path::new(build).parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    let build = match profile {
+        Some(profile @ ("release" | "quick" | "debug")) => format!("{profile} profile"),
+        Some(_) => "a binary from elsewhere".to_owned(),
+        None => format!("{build} profile"),
+    };
+    Ok(format!("{version}, checkout at {commit}, {build}"))
 }
