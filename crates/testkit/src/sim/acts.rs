@@ -180,7 +180,7 @@ impl World {
             wait.standing = WaitStanding::Over;
         }
         self.daemon_is_not_coming();
-        if down_ms % 3 > 0 {
+        if !down_ms.is_multiple_of(3) {
             self.want_daemon(2000);
         }
     }
@@ -381,7 +381,7 @@ impl World {
         // Whoever waits inside a task for strangers may wait for one that needs this task's seat: as a
         // person would, it gives up at some time.
         let strangers = task.is_some() && !targets.iter().all(below);
-        let until = if kind % 16 == 0 { Until::Ready } else { Until::Done };
+        let until = if kind.is_multiple_of(16) { Until::Ready } else { Until::Done };
         let limited = strangers || kind % 4 == 1;
         let gives_up = limited.then(|| self.env.mono() + 1 + u64::from(secs) * 700);
         self.block(task.zip(inside), targets, (kind % 8 == 2, until), gives_up);

@@ -21,7 +21,7 @@ pub(super) fn after_turn(env: &mut Env, shell: &mut Shell, now: Now, effects: &[
     lending(env, &lent);
     limits(env, shell, &lent, effects);
     standstill(env, shell, now, &lent, effects);
-    if env.figures.turns % 3 == 0 {
+    if env.figures.turns.is_multiple_of(3) {
         shell.check_load(env);
     }
 }

@@ -190,15 +190,15 @@ impl Supervisor {
 
     fn on_message(&mut self, machine: &mut Machine, from: ConnId, message: Down, now: u64) {
         match message {
-            Down::Init => return self.on_init(machine, from, now),
+            Down::Init => self.on_init(machine, from, now),
             Down::End => {
                 // What the daemon closed, we close too.
                 machine.close_by_supervisor(from, now);
-                return self.lose(from, now);
+                self.lose(from, now);
             }
-            other if self.daemon != Some(from) => return machine.drop_message(&other),
+            other if self.daemon != Some(from) => machine.drop_message(&other),
             Down::Stopping => self.stopping = true,
-            Down::Start(start) => return self.on_start(machine, start, now),
+            Down::Start(start) => self.on_start(machine, start, now),
             Down::Stop { token, grace_ms } => {
                 if let Some(task) = self.task.as_mut().filter(|t| t.job.token == token) {
                     task.stop(machine, grace_ms, now);

@@ -163,7 +163,7 @@ impl Shell {
         }
         self.commit(env, now, events, &replies)?;
         self.just_forgotten.clear();
-        if started || env.figures.turns % 4 == 0 {
+        if started || env.figures.turns.is_multiple_of(4) {
             check::after_turn(env, self, now, &effects);
         }
         for effect in effects {
