@@ -103,7 +103,7 @@ fn held(stage: &mut Stage, long: Duration) -> Seen {
     }
     let after = size();
     stage.demand(after <= 16 << 20, format!("the log of writes still has {after} bytes"));
-    home.cli(["cancel", "--all", "--yes"]);
+    home.invoke(["cancel", "--all", "--yes"]).deadline(crate::check::PATIENCE).run();
     stage.check(&home, &load);
     stage.figure(
         format!("list beside a reader that holds on for {} s", long.as_secs()),
