@@ -134,6 +134,15 @@ fn check_stream(stream: Option<&str>) -> Result<(), ApiError> {
     }
 }
 
+/// A line that was found and is on the page for now.
+#[derive(Debug)]
+struct Kept {
+    /// Bytes of it on the page.
+    len: usize,
+    /// It has more that do not fit on any page of this size.
+    is_cut: bool,
+}
+
 /// Builds one page, step by step.
 #[derive(Debug)]
 pub struct Pager {
@@ -153,8 +162,8 @@ pub struct Pager {
     /// Searching: the line that is being collected, and where it started.
     line: Vec<u8>,
     searched: u64,
-    /// Searching for the last lines: the ends of those in `page`.
-    kept: std::collections::VecDeque<usize>,
+    /// Searching for the last lines: those in `page`.
+    kept: std::collections::VecDeque<Kept>,
     /// Bytes at the front of `page` that belong to it no longer.
     left_behind: usize,
     truncated: bool,
@@ -237,6 +246,7 @@ impl Pager {
     /// The answer.
     #[must_use]
     pub fn reply(mut self, facts: AttemptFacts) -> OutputReply {
+        self.truncated |= self.kept.iter().any(|line| line.is_cut);
         self.page.drain(..self.left_behind);
         let seen = (self.view.total_bytes(), self.view.dropped_bytes());
         let (bytes, dropped_bytes) = facts.figures.filter(|f| f.0 >= seen.0).unwrap_or(seen);
@@ -338,9 +348,12 @@ impl Pager {
             return false;
         }
         let fits = self.page.len() + shown.len() <= self.request.max_bytes;
+        // Cut between characters, so that the text stays valid.
+        let most = shown.len().min(self.request.max_bytes);
+        let most = (0..=most).rev().find(|at| is_boundary(&shown, *at)).unwrap_or(0);
         if let Lines::Last(lines) = self.request.lines {
-            self.page.extend_from_slice(&shown);
-            self.kept.push_back(shown.len());
+            self.page.extend_from_slice(&shown[..most]);
+            self.kept.push_back(Kept { len: most, is_cut: most < shown.len() });
             self.next = self.at;
             self.drop_first_lines(usize::try_from(lines).unwrap_or(usize::MAX));
             return false;
@@ -350,10 +363,7 @@ impl Pager {
             self.truncated = true;
             return true;
         }
-        let most = shown.len().min(self.request.max_bytes);
         self.truncated |= most < shown.len();
-        // Cut between characters, so that the text stays valid.
-        let most = (0..=most).rev().find(|at| is_boundary(&shown, *at)).unwrap_or(0);
         self.page.extend_from_slice(&shown[..most]);
         self.next = self.at;
         if let Some(left) = &mut self.left {
@@ -365,12 +375,14 @@ impl Pager {
     /// Keeps only the last matches, and of them as many as fit.
     fn drop_first_lines(&mut self, lines: usize) {
         let mut cut = 0;
-        while self.kept.len() > lines
+        // Lines of which nothing fits are not kept without end.
+        let most = lines.min(self.request.max_bytes.max(1));
+        while self.kept.len() > most
             || (self.page.len() - self.left_behind - cut > self.request.max_bytes
                 && self.kept.len() > 1)
         {
             self.truncated |= self.kept.len() <= lines;
-            cut += self.kept.pop_front().unwrap_or(0);
+            cut += self.kept.pop_front().map_or(0, |line| line.len);
         }
         self.left_behind += cut;
         for gap in &mut self.gaps {

