@@ -13,7 +13,7 @@ use meanwhile_fuzz::{TARGETS, run};
 
 /// No input may take longer, in an unoptimised program on a busy machine. What is quadratic takes
 /// minutes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn inputs(kind: &str, target: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(kind).join(target);

@@ -250,9 +250,11 @@ impl Program {
     }
 
     fn command(&self) -> Command {
-        // It takes all of one processor and is in nobody's way.
-        let mut command = Command::new("nice");
+        // It takes all of one processor and is in nobody's way. A peer that hung up is an error to the
+        // program, as it is to every other of ours, and no reason to end: libFuzzer does not see to that.
+        let mut command = Command::new("sh");
         command
+            .args(["-c", "trap '' PIPE; exec nice \"$0\" \"$@\""])
             .arg(&self.path)
             .env("ASAN_OPTIONS", SANITIZER)
             .env("RUST_BACKTRACE", "1")

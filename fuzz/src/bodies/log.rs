@@ -49,10 +49,12 @@ fn foreign(feed: &mut Feed<'_>, directory: &Path) {
             3 => {
                 // A file of any length that takes no space.
                 let len = feed.number() >> 12;
-                let made = fs::File::create(&path);
+                let made = fs::File::create_new(&path);
                 drop(made.and_then(|file| file.set_len(len.min(1 << 40))));
             }
-            _ => drop(fs::write(&path, feed.piece())),
+            // Only what is not there yet: opening a FIFO to write would wait for its reader.
+            _ if path.symlink_metadata().is_err() => drop(fs::write(&path, feed.piece())),
+            _ => {}
         }
     }
     let stream = if feed.byte() & 1 == 0 { Stream::Output } else { Stream::Stdout };

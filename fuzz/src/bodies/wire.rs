@@ -71,7 +71,9 @@ fn stream(mut feed: Feed<'_>) {
 /// is passed.
 fn endless(mut feed: Feed<'_>) {
     let kind = feed.short();
-    let body = feed.rest().repeat(ENDLESS_FRAME / feed.rest().len().max(1));
+    // Of frames without a body there would be millions.
+    let pattern = if feed.is_empty() { &[0] } else { feed.rest() };
+    let body = pattern.repeat(ENDLESS_FRAME / pattern.len().min(ENDLESS_FRAME));
     let frame = Frame { kind, body };
     let mut bytes = Vec::new();
     frame.write_to(&mut bytes);
