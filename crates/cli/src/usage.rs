@@ -195,8 +195,8 @@ fn unknown_option(
 ) -> ApiError {
     if is_negative(option) {
         // What was typed is the value of the option before it, of which clap says no more than its first digit.
-        let typed = arguments.iter().filter_map(|word| word.to_str());
-        let typed = typed.filter(|word| word.starts_with(option)).next_back().unwrap_or(option);
+        let mut typed = arguments.iter().filter_map(|word| word.to_str());
+        let typed = typed.rfind(|word| word.starts_with(option)).unwrap_or(option);
         let message = format!("`{typed}` looks like a negative value, and none was expected");
         return with_example(ApiError::new(ErrorCode::Usage, message), verb, arguments);
     }

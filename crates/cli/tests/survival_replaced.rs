@@ -115,12 +115,12 @@ fn stop_with_cancel_all_ends_every_task_and_everybody() {
 /// Where the daemon of a home says that its tasks get cgroups.
 fn subtree(home: &TestHome) -> PathBuf {
     let log = fs::read_to_string(home.state().join("logs/daemon.log")).expect("it has a log");
-    let paths = log.lines().filter_map(|line| {
+    let mut paths = log.lines().filter_map(|line| {
         let entry: serde_json::Value = serde_json::from_str(line).ok()?;
         (entry["message"] == "tasks get cgroups")
             .then(|| PathBuf::from(entry["path"].as_str().unwrap_or_default()))
     });
-    paths.last().expect("it has said so")
+    paths.next_back().expect("it has said so")
 }
 
 /// The last of daemon and supervisors takes the cgroups of the home with it, whoever that is.

@@ -54,7 +54,7 @@ pub fn delete_spares(home: &Home) {
     for entry in names(tmp.as_fd()).unwrap_or_default() {
         if entry.as_bytes().starts_with(SPARE_TMPDIR.as_bytes()) {
             // Only an empty one: nothing else has that name.
-            let _ = rustix::fs::unlinkat(&tmp, &*entry, rustix::fs::AtFlags::REMOVEDIR);
+            let _ = unlinkat(&tmp, &*entry, AtFlags::REMOVEDIR);
         }
     }
 }
