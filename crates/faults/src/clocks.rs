@@ -222,7 +222,6 @@ mod tests {
         assert!((-86_400..-86_300).contains(&moved[0]), "{moved:?}");
         assert!((3_600..3_700).contains(&moved[1]), "{moved:?}");
         assert!((0..100).contains(&moved[2]), "{moved:?}");
-        drop(read);
         drop(asks);
         let _ = child.wait();
     }
