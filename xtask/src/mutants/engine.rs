@@ -295,19 +295,13 @@ pub(super) const ALL: &[Mutation] = &[
     at(
         "a refused start is forgotten",
         HEAR,
-        (
-            "                self.fleet.forget_job(key);\n                self.never_ran(now, job, turn);",
-            "                self.fleet.forget_job(key);",
-        ),
+        ("_ => self.never_ran(now, job, turn),\n                }", "_ => {}\n                }"),
         UNIT,
     ),
     at(
         "who refused a start still has it",
         HEAR,
-        (
-            "                self.fleet.forget_job(key);\n                self.never_ran(now, job, turn);",
-            "                self.never_ran(now, job, turn);",
-        ),
+        ("self.fleet.forget_job(key);\n                match why", "match why"),
         UNIT,
     ),
     at(
@@ -359,8 +353,8 @@ pub(super) const ALL: &[Mutation] = &[
         "an attempt whose file is gone is started again",
         HEAR,
         (
-            "Ok(Verdict::NeverRan) if self.has_started(job) =>",
-            "Ok(Verdict::NeverRan) if false && self.has_started(job) =>",
+            "Ok(Verdict::NeverRan) if self.may_have_started(job) =>",
+            "Ok(Verdict::NeverRan) if false && self.may_have_started(job) =>",
         ),
         UNIT,
     ),
@@ -394,7 +388,10 @@ pub(super) const ALL: &[Mutation] = &[
     at(
         "what has no file after a restart of the machine is looked for",
         HEAR,
-        ("if self.earlier_boot.contains(&job.token) {", "if false {"),
+        (
+            "if self.earlier_boot.contains(&job.token) {\n            return self.found(",
+            "if false {\n            return self.found(",
+        ),
         UNIT,
     ),
     at(

@@ -206,18 +206,18 @@ mod tests {
     #[test]
     fn every_mutation_is_of_a_text_that_is_there_once_and_has_a_name_of_its_own() {
         let mut names = std::collections::BTreeSet::new();
+        let mut moved = Vec::new();
         for mutation in list::all() {
             assert!(names.insert(mutation.name), "twice: {}", mutation.name);
             assert!(!mutation.caught_by.is_empty(), "{}", mutation.name);
             assert_ne!(mutation.old, mutation.new, "{}", mutation.name);
             let text =
-                std::fs::read_to_string(cargo::root().join(mutation.file)).expect("a file of ours");
+                std::fs::read_to_string(cargo::root().join(mutation.file)).unwrap_or_default();
             let times = text.matches(mutation.old).count();
-            assert_eq!(
-                times, 1,
-                "{}: its text is {times} times in {}",
-                mutation.name, mutation.file
-            );
+            if times != 1 {
+                moved.push(format!("{}: {times} times in {}", mutation.name, mutation.file));
+            }
         }
+        assert!(moved.is_empty(), "texts to be corrected:\n{}", moved.join("\n"));
     }
 }
