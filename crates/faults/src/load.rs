@@ -51,7 +51,7 @@ impl Load {
         Self {
             journal: home.path("journal"),
             // Not the home's own marker, which rows use for processes besides the load. A number, so that `sleep` takes it,
-        // too.
+            // too.
             mark: home.marker().replace("1000.", "2000."),
             tasks: Vec::new(),
             limits: limits.iter().map(|(lane, limit)| ((*lane).to_owned(), *limit)).collect(),
