@@ -24,7 +24,12 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
         command.arg("--json").arg(target.join(FIGURES));
     }
     let status = command.status().map_err(|error| format!("cannot run the simulation: {error}"))?;
-    if status.success() { Ok(()) } else { Err("not every promise was kept".to_owned()) }
+    match status.code() {
+        Some(0) => Ok(()),
+        // It has said which argument it does not know.
+        Some(2) => Err("nothing was run".to_owned()),
+        _ => Err("not every promise was kept (see above)".to_owned()),
+    }
 }
 
 /// All of it as a step of the test run: a line for the report, or what broke.
