@@ -34,6 +34,7 @@ fn check_links(tree: &Tree, file: &File, complaints: &mut Vec<Complaint>) {
             }
             let wanted =
                 if directory.is_empty() { path.to_owned() } else { format!("{directory}/{path}") };
+            let wanted = super::layout::normal(&wanted);
             let known =
                 |file: &File| file.path == wanted || file.path.starts_with(&format!("{wanted}/"));
             if !tree.files().iter().any(known) {

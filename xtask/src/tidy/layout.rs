@@ -133,7 +133,7 @@ fn module(line: &str) -> Option<(String, bool)> {
 }
 
 /// Resolves `a/b/../c` to `a/c`.
-fn normal(path: &str) -> String {
+pub(super) fn normal(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {
