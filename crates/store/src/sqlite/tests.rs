@@ -70,57 +70,6 @@ fn a_migration_that_fails_changes_nothing_and_names_the_copy() {
     assert_eq!(store.meta().schema, 1);
 }
 
-/// Names the store for the helper process.
-const MIGRATED: &str = "MEANWHILE_STORE_TEST_MIGRATED";
-
-/// Its last step has no end, and writes all the while.
-const ENDLESS: &[Migration] = &[
-    LAYOUT_1,
-    LATER[1],
-    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
-     INSERT INTO lanes (name, epoch) SELECT 'lane ' || i, i FROM n",
-];
-
-#[test]
-#[ignore = "the helper process of the test that kills it, started by that"]
-fn migrates_until_it_is_killed() {
-    let path = std::env::var_os(MIGRATED).expect("the test that starts it says where");
-    let _ = open::writer(path.as_ref(), None, ENDLESS);
-}
-
-#[test]
-fn a_crash_in_the_middle_of_a_migration_leaves_the_older_store_whole() {
-    let (directory, path) = store();
-    let db = Connection::open(&path).unwrap();
-    db.execute_batch("INSERT INTO lanes (name, epoch) VALUES ('a', 7)").unwrap();
-    drop(db);
-    let mut helper = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "sqlite::tests::migrates_until_it_is_killed", "--ignored"])
-        .env(MIGRATED, &path)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    // Far more than one step but the last could have written, and more than is kept in memory.
-    meanwhile_testkit::until("the migration to be under way", meanwhile_testkit::DEADLINE, || {
-        let log = fs::metadata(super::wal_path(&path)).map_or(0, |log| log.len());
-        (log > 8 << 20).then_some(())
-    });
-    helper.kill().unwrap();
-    assert!(!helper.wait().unwrap().success(), "it was killed");
-
-    let lane = meanwhile_core::LaneName::new("a");
-    let mut store = SqliteStore::open(&path, &here()).unwrap();
-    assert_eq!((store.meta().schema, store.lane_epoch(&lane)), (1, Ok(7)));
-    assert_eq!(store.integrity(), Ok(vec![]));
-    drop(store);
-    let db = open::writer(&path, None, LATER).unwrap();
-    let lanes: i64 = db.query_row("SELECT count(*) FROM lanes", [], |r| r.get(0)).unwrap();
-    assert_eq!((lanes, open::meta(&db).unwrap().schema), (2, 3), "and it can be migrated");
-    drop(db);
-    let copies = names(&directory).into_iter().filter(|name| name.contains("layout-1"));
-    assert_eq!(copies.count(), 2, "each try kept a copy");
-}
-
 #[test]
 fn a_newer_layout_is_refused_by_writer_and_reader_and_left_as_it_is() {
     let (directory, path) = store();
@@ -228,4 +177,65 @@ fn a_reopening_writes_the_log_of_writes_once_more_where_it_belongs() {
     store.reopen().unwrap();
     assert_eq!((wal(), store.meta().identity), (0, restarted));
     store.commit(&crate::Batch::default()).unwrap();
+}
+
+/// What needs a process of its own.
+#[cfg(test)]
+mod killed {
+    use super::*;
+
+    /// Names the store for the helper process.
+    const MIGRATED: &str = "MEANWHILE_STORE_TEST_MIGRATED";
+
+    /// Its last step has no end, and writes all the while.
+    const ENDLESS: &[Migration] = &[
+        LAYOUT_1,
+        LATER[1],
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+         INSERT INTO lanes (name, epoch) SELECT 'lane ' || i, i FROM n",
+    ];
+
+    #[test]
+    #[ignore = "the helper process of the test that kills it, started by that"]
+    fn migrates_until_it_is_killed() {
+        let path = std::env::var_os(MIGRATED).expect("the test that starts it says where");
+        let _ = open::writer(path.as_ref(), None, ENDLESS);
+    }
+
+    #[test]
+    fn a_crash_in_the_middle_of_a_migration_leaves_the_older_store_whole() {
+        let (directory, path) = store();
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch("INSERT INTO lanes (name, epoch) VALUES ('a', 7)").unwrap();
+        drop(db);
+        let mut helper = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "sqlite::tests::killed::migrates_until_it_is_killed", "--ignored"])
+            .env(MIGRATED, &path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // Far more than one step but the last could have written, and more than is kept in memory.
+        meanwhile_testkit::until(
+            "the migration to be under way",
+            meanwhile_testkit::DEADLINE,
+            || {
+                let log = fs::metadata(crate::sqlite::wal_path(&path)).map_or(0, |log| log.len());
+                (log > 8 << 20).then_some(())
+            },
+        );
+        helper.kill().unwrap();
+        assert!(!helper.wait().unwrap().success(), "it was killed");
+
+        let lane = meanwhile_core::LaneName::new("a");
+        let mut store = SqliteStore::open(&path, &here()).unwrap();
+        assert_eq!((store.meta().schema, store.lane_epoch(&lane)), (1, Ok(7)));
+        assert_eq!(store.integrity(), Ok(vec![]));
+        drop(store);
+        let db = open::writer(&path, None, LATER).unwrap();
+        let lanes: i64 = db.query_row("SELECT count(*) FROM lanes", [], |r| r.get(0)).unwrap();
+        assert_eq!((lanes, open::meta(&db).unwrap().schema), (2, 3), "and it can be migrated");
+        drop(db);
+        let copies = names(&directory).into_iter().filter(|name| name.contains("layout-1"));
+        assert_eq!(copies.count(), 2, "each try kept a copy");
+    }
 }
