@@ -283,9 +283,15 @@ fn elsewhere(account: &Value) -> String {
     lines + "\n"
 }
 
-/// Text inside a table: no bars, no line breaks.
+/// Text inside a table: no bars, no line breaks, and of a file in a temporary home its name alone.
 fn cell(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|").replace('<', "&lt;")
+    let scratch = std::env::temp_dir();
+    let short = |word: &'_ str| match word.rsplit_once('/') {
+        Some((directory, name)) if Path::new(directory).starts_with(&scratch) => name.to_owned(),
+        _ => word.to_owned(),
+    };
+    let words: Vec<String> = text.split_whitespace().map(short).collect();
+    words.join(" ").replace('|', "\\|").replace('<', "&lt;")
 }
 
 /// 1234567 as 1,234,567.
