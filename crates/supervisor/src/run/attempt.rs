@@ -458,7 +458,9 @@ impl Attempt {
 
     /// Whether the owner file holds the whole truth: nothing is lost if this process leaves.
     pub(super) fn is_on_file(&self) -> bool {
-        self.on_file && self.tree() == Some(TreeState::Empty)
+        // Of kept leftovers that are gone there is nothing more to tell: the daemon that recorded the end may
+        // have died before it said so, and no other comes for it.
+        self.on_file && (self.released || self.tree() == Some(TreeState::Empty))
     }
 
     /// Whether a daemon has yet to come for it: what is on file is read there, and of kept leftovers there is nothing

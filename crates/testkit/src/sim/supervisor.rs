@@ -267,7 +267,7 @@ impl Supervisor {
 
 impl Attempt {
     const fn is_on_file(&self) -> bool {
-        matches!(self.record, Some(Record { tree: TreeState::Empty, .. }))
+        self.released || matches!(self.record, Some(Record { tree: TreeState::Empty, .. }))
     }
 
     const fn wants_daemon(&self) -> bool {
