@@ -47,12 +47,10 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
     let target = cargo::target_directory()?;
     let mut account = Account::default();
     for staged in stages.doors(&binary)? {
-        if !request.modes.is_empty() && !request.modes.contains(&staged.name) {
-            account.not_run(&staged.name, "not asked for on the command line");
-            continue;
-        }
+        let asked = request.modes.is_empty() || request.modes.contains(&staged.name);
         match &staged.available {
             Err(reason) => account.not_run(&staged.name, reason),
+            Ok(_) if !asked => account.not_run(&staged.name, "not asked for on the command line"),
             Ok(door) => rows.run(&staged.name, door, &chosen, &mut account)?,
         }
     }
