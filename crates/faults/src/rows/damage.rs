@@ -210,6 +210,8 @@ fn damaged_record(stage: &mut Stage) -> Seen {
         let id = home.launch_shell(&format!("{}; {}; exit 0", bell.shell("$$"), gate.shell()));
         let main = heard(&mut bell);
         let supervisor = supervisor_of(&home, &id);
+        // What is shown as running may not be on disk yet; the next commit takes it along.
+        home.wait(&home.launch(["true"]));
         home.kill_daemon();
         gate.open();
         main.wait_end(DEADLINE);
