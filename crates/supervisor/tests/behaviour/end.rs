@@ -210,6 +210,26 @@ fn kept_leftovers_live_on_and_their_supervisor_stays_with_them() {
     assert_dead(left);
 }
 
+/// It recorded the end and died before it said so: the next one has nothing to ask, and does not come.
+#[test]
+fn a_supervisor_whose_kept_leftovers_are_gone_leaves_without_a_word_of_the_daemon() {
+    let mut rig = Rig::new();
+    let mut spec = rig.spec(
+        "sh -c 'echo $$ >left; exec sleep 60' & \
+        while ! test -s left; do sleep 0.01; done",
+    );
+    spec.keep_leaked = true;
+    rig.start(&spec);
+    assert_eq!(rig.hear_end().tree, TreeState::Kept);
+    let left = written_pid(&rig.path("left"));
+    meanwhile_supervisor::process::signal(left, rustix::process::Signal::KILL).unwrap();
+    wait_for("the supervisor to have reaped it", || !is_alive(left));
+    // The daemon that came after has stopped.
+    std::fs::write(rig.path("daemon.lock"), "").unwrap();
+    rig.die();
+    assert_eq!(rig.wait_gone(), Some(0));
+}
+
 #[test]
 fn a_quick_leftover_is_no_leak() {
     let mut rig = Rig::new();
