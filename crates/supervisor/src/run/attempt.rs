@@ -30,9 +30,6 @@ use super::sample::Sampler;
 use super::spawn::{Exec, Failure};
 use super::tmpdir::Spare;
 
-/// How long the news of a start waits for company: of a task that is over as soon, the daemon hears once.
-const START_TOLD_AFTER: Duration = Duration::from_millis(2);
-
 /// Between two looks at a cgroup that should be empty.
 const RECHECK: Duration = Duration::from_millis(1);
 
@@ -96,8 +93,6 @@ pub(super) struct Attempt {
     told_bytes: u64,
     oom_kills_before: u64,
     tmpdir: Rc<Spare>,
-    /// What the daemon is told of the start, and when at the latest.
-    news: Option<(Moment, FromSupervisor)>,
 }
 
 /// What the daemon shall hear.
@@ -148,7 +143,6 @@ impl Attempt {
             told_bytes: 0,
             oom_kills_before,
             tmpdir: Rc::clone(&base.tmpdir),
-            news: None,
         };
         let messages = match prepare::start(&attempt.spec, dir, base) {
             Ok(prepared) => attempt.take(prepared),
@@ -228,15 +222,13 @@ impl Attempt {
             return self.fail(prepare::child_error(&self.spec, stage, errno));
         }
         let (Main::Alive(main) | Main::Ended(main, _)) = &self.main else { return Vec::new() };
-        let started = FromSupervisor::Started {
+        vec![FromSupervisor::Started {
             token: self.spec.token,
             pid: main.pid,
             start_time: main.start_time,
             wall_ms: self.started_wall_ms,
             in_cgroup: self.is_in_cgroup(main.pid),
-        };
-        self.news = Some((self.deadlines.started.after(START_TOLD_AFTER), started));
-        Vec::new()
+        }]
     }
 
     fn is_in_cgroup(&self, pid: u32) -> bool {
@@ -297,9 +289,6 @@ impl Attempt {
     /// descends from the task is left.
     pub(super) fn advance(&mut self, alone: bool, buffer: &mut Vec<u8>, now: Moment) -> Messages {
         let mut messages = Vec::new();
-        if self.news.as_ref().is_some_and(|(due, _)| *due <= now) {
-            messages.extend(self.news.take().map(|(_, news)| news));
-        }
         if self.record.is_none() {
             messages.extend(self.progress(now));
         }
@@ -318,7 +307,6 @@ impl Attempt {
         match self.ended {
             Some(ended) if self.record.is_none() => {
                 messages.extend(self.on_exec_report());
-                messages.extend(self.news.take().map(|(_, news)| news));
                 messages.extend(self.settle(empty, ended.at, buffer, now));
             }
             _ => {}
@@ -380,7 +368,6 @@ impl Attempt {
     pub(super) fn next(&self, now: Moment) -> Option<Moment> {
         let mut next: Vec<Moment> = self.outputs.iter().filter_map(Output::next).collect();
         next.extend(self.recheck);
-        next.extend(self.news.as_ref().map(|(due, _)| *due));
         // An empty tree is not climbed any further.
         next.extend(self.ladder.as_ref().filter(|_| !self.empty).map(Ladder::next));
         if self.record.is_none() {

@@ -1,7 +1,7 @@
 //! How a task is started.
 
 use meanwhile_supervisor::exit::{EndWhy, SpawnStage, TreeState};
-use meanwhile_supervisor::wire::{FromSupervisor, RefusedWhy, Rlimit, Stdin};
+use meanwhile_supervisor::wire::{FromSupervisor, RefusedWhy, Rlimit, Stdin, ToSupervisor};
 use rustix::process::{Pid, Resource, getrlimit, prlimit};
 
 use crate::rig::{Rig, exit_code, exit_signal};
@@ -67,6 +67,9 @@ fn a_start_for_which_there_is_no_room_is_refused_and_may_be_tried_again() {
     let mut rig = Rig::new();
     let spec = rig.spec("exit 3");
     let pid = Pid::from_child(&rig.supervisor);
+    // What it opens for itself is open when it answers.
+    rig.tell(&ToSupervisor::Report);
+    rig.hear_until(|message| matches!(message, FromSupervisor::Hello { .. }).then_some(()));
     // The start itself brings two descriptors; there is no room for a log or a pipe beside them.
     let open = std::fs::read_dir(format!("/proc/{}/fd", rig.supervisor.id())).unwrap().count();
     let few =
