@@ -189,6 +189,39 @@ impl Bench {
     }
 }
 
+/// The record of an attempt that did its work and left nothing.
+fn record_of(token: Token) -> ExitRecord {
+    ExitRecord {
+        token,
+        wait_status: Some(0),
+        spawn_error: None,
+        why: EndWhy::Exited,
+        tree: TreeState::Empty,
+        run_ms: 1,
+        started_wall_ms: 1,
+        ended_wall_ms: 2,
+        usage: Usage::default(),
+        log_bytes: 0,
+        dropped_bytes: 0,
+        leaked: Leaked::default(),
+    }
+}
+
+/// A supervisor whose task has ended and that was just asked to take the next one, with that one's attempt.
+fn asked_while_idle() -> (Bench, Scripted, TaskId, Token) {
+    let mut bench = Bench::new(BOOT);
+    let (task, next) = (bench.running(1), bench.queued(2));
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    supervisor.found(&mut bench, Phase::Running);
+    let key = bench.holder(task);
+    supervisor.ends(&mut bench);
+    assert!(key.is_some());
+    assert_eq!(bench.holder(next), key, "the idle supervisor was asked");
+    let token = Token(bench.engine().core.task(next).unwrap().token.unwrap().0);
+    (bench, supervisor, next, token)
+}
+
 /// A supervisor that has this task and waits to be found.
 struct Scripted {
     listener: std::os::unix::net::UnixListener,
@@ -243,20 +276,7 @@ impl Scripted {
     }
 
     fn ends(&mut self, bench: &mut Bench) {
-        let record = ExitRecord {
-            token: Token(token(self.task).0),
-            wait_status: Some(0),
-            spawn_error: None,
-            why: EndWhy::Exited,
-            tree: TreeState::Empty,
-            run_ms: 1,
-            started_wall_ms: 1,
-            ended_wall_ms: 2,
-            usage: Usage::default(),
-            log_bytes: 0,
-            dropped_bytes: 0,
-            leaked: Leaked::default(),
-        };
+        let record = record_of(Token(token(self.task).0));
         self.say(bench, &FromSupervisor::Ended(Box::new(record)));
     }
 }
@@ -424,15 +444,7 @@ fn a_start_for_which_there_is_no_room_is_tried_again_and_can_be_cancelled() {
 
 #[test]
 fn a_start_for_which_a_supervisor_has_no_room_waits_says_why_and_can_be_cancelled() {
-    let mut bench = Bench::new(BOOT);
-    let (task, next) = (bench.running(1), bench.queued(2));
-    let mut supervisor = Scripted::of(&bench, task);
-    bench.start();
-    supervisor.found(&mut bench, Phase::Running);
-    let key = bench.holder(task);
-    supervisor.ends(&mut bench);
-    assert_eq!(bench.holder(next), key, "the idle supervisor was asked");
-    let token = Token(bench.engine().core.task(next).unwrap().token.unwrap().0);
+    let (mut bench, mut supervisor, next, token) = asked_while_idle();
     let why = RefusedWhy::Shortage(rustix::io::Errno::AGAIN.raw_os_error());
     supervisor.say(&mut bench, &FromSupervisor::Refused { token, why });
     assert_eq!((bench.state(next), bench.holder(next)), (State::Starting, None));
@@ -451,13 +463,7 @@ fn a_start_for_which_a_supervisor_has_no_room_waits_says_why_and_can_be_cancelle
 
 #[test]
 fn a_task_that_runs_is_told_as_running_before_that_is_on_disk() {
-    let mut bench = Bench::new(BOOT);
-    let (task, next) = (bench.running(1), bench.queued(2));
-    let mut supervisor = Scripted::of(&bench, task);
-    bench.start();
-    supervisor.found(&mut bench, Phase::Running);
-    supervisor.ends(&mut bench);
-    let token = Token(bench.engine().core.task(next).unwrap().token.unwrap().0);
+    let (mut bench, mut supervisor, next, token) = asked_while_idle();
     let started =
         FromSupervisor::Started { token, pid: 7, start_time: 1, wall_ms: 1, in_cgroup: false };
     supervisor.say(&mut bench, &started);

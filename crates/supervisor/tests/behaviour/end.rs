@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use meanwhile_supervisor::exit::{EndWhy, TreeState};
 use meanwhile_supervisor::process::{Identity, is_alive, start_time};
-use meanwhile_supervisor::wire::{FromSupervisor, Phase, StopWhy, ToSupervisor, Token};
+use meanwhile_supervisor::wire::{FromSupervisor, Phase, StartSpec, StopWhy, ToSupervisor, Token};
 
 use crate::rig::{Rig, assert_dead, cgroup_root, exit_code, exit_signal, wait_for, written_pid};
 
@@ -185,8 +185,8 @@ fn leftovers_are_named_ended_and_do_not_hold_the_end_up() {
     assert!(record.run_ms < 1000, "the task's time ends with its main process: {}", record.run_ms);
 }
 
-#[test]
-fn kept_leftovers_live_on_and_their_supervisor_stays_with_them() {
+/// A task that was started and leaves a process behind, which is to be kept; its pid is in `left`.
+fn leaves_one_behind() -> (Rig, StartSpec) {
     let mut rig = Rig::new();
     let mut spec = rig.spec(
         "sh -c 'echo $$ >left; exec sleep 60' & \
@@ -194,6 +194,12 @@ fn kept_leftovers_live_on_and_their_supervisor_stays_with_them() {
     );
     spec.keep_leaked = true;
     rig.start(&spec);
+    (rig, spec)
+}
+
+#[test]
+fn kept_leftovers_live_on_and_their_supervisor_stays_with_them() {
+    let (mut rig, spec) = leaves_one_behind();
     let record = rig.end();
     assert_eq!((exit_code(&record), record.tree), (Some(0), TreeState::Kept));
     let left = written_pid(&rig.path("left"));
@@ -213,13 +219,7 @@ fn kept_leftovers_live_on_and_their_supervisor_stays_with_them() {
 /// It recorded the end and died before it said so: the next one has nothing to ask, and does not come.
 #[test]
 fn a_supervisor_whose_kept_leftovers_are_gone_leaves_without_a_word_of_the_daemon() {
-    let mut rig = Rig::new();
-    let mut spec = rig.spec(
-        "sh -c 'echo $$ >left; exec sleep 60' & \
-        while ! test -s left; do sleep 0.01; done",
-    );
-    spec.keep_leaked = true;
-    rig.start(&spec);
+    let (mut rig, _spec) = leaves_one_behind();
     assert_eq!(rig.hear_end().tree, TreeState::Kept);
     let left = written_pid(&rig.path("left"));
     meanwhile_supervisor::process::signal(left, rustix::process::Signal::KILL).unwrap();

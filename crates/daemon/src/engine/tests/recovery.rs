@@ -6,23 +6,6 @@ use meanwhile_store::{EventFilter, Logged};
 
 use super::*;
 
-fn record_of(token: Token) -> ExitRecord {
-    ExitRecord {
-        token,
-        wait_status: Some(0),
-        spawn_error: None,
-        why: EndWhy::Exited,
-        tree: TreeState::Empty,
-        run_ms: 1,
-        started_wall_ms: 1,
-        ended_wall_ms: 2,
-        usage: Usage::default(),
-        log_bytes: 0,
-        dropped_bytes: 0,
-        leaked: Leaked::default(),
-    }
-}
-
 #[test]
 fn an_end_of_another_attempt_is_not_taken_for_this_ones() {
     let mut bench = Bench::new(BOOT);
@@ -69,20 +52,14 @@ fn what_could_not_be_read_is_read_again() {
 /// It had been idle and was about to go: no fault of the task, and no try of it.
 #[test]
 fn a_supervisor_that_was_just_leaving_costs_the_next_task_nothing() {
-    let mut bench = Bench::new(BOOT);
-    let (task, next) = (bench.running(1), bench.queued(2));
-    let mut supervisor = Scripted::of(&bench, task);
-    bench.start();
-    supervisor.found(&mut bench, Phase::Running);
-    supervisor.ends(&mut bench);
-    let asked = bench.holder(next).expect("the idle supervisor was asked");
-    let token = bench.engine().core.task(next).unwrap().token.unwrap();
-    let refused = FromSupervisor::Refused { token: Token(token.0), why: RefusedWhy::Leaving };
+    let (mut bench, mut supervisor, next, token) = asked_while_idle();
+    let asked = bench.holder(next);
+    let refused = FromSupervisor::Refused { token, why: RefusedWhy::Leaving };
     supervisor.say(&mut bench, &refused);
     assert_eq!(bench.state(next), State::Starting);
     let again = bench.engine().core.task(next).unwrap().token.unwrap();
-    assert_eq!(again, token, "the same attempt");
-    assert_ne!(bench.holder(next), Some(asked), "by another supervisor");
+    assert_eq!(again.0, token.0, "the same attempt");
+    assert_ne!(bench.holder(next), asked, "by another supervisor");
     let events = bench.store.clone().events_since(0, 1000, &EventFilter::default()).unwrap();
     assert!(!events.iter().any(|e| matches!(e.what, Logged::Requeued { .. })));
 }
