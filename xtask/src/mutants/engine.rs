@@ -21,35 +21,26 @@ const UNIT_THEN_KILLS: &[&str] = &[ENGINE, KILLS];
 const UNIT_THEN_SUPERVISORS: &[&str] = &[ENGINE, SUPERVISORS];
 const UNIT_THEN_ALL: &[&str] = &[ENGINE, REPLACED, SUPERVISORS, KILLS];
 
-const fn at(
-    name: &'static str,
-    file: &'static str,
-    (old, new): (&'static str, &'static str),
-    caught_by: &'static [&'static str],
-) -> Mutation {
-    Mutation { name, file, old, new, caught_by, equivalent: None }
-}
-
 pub(super) const ALL: &[Mutation] = &[
-    at(
+    Mutation::of(
         "a held lock says nothing",
         VERDICT,
         ("if lock == Lock::Held {", "if false && lock == Lock::Held {"),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "a file of another attempt is read as this one's",
         VERDICT,
         ("view.header.as_ref().filter(|h| h.token.0 == token.0)", "view.header.as_ref()"),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "a record of another attempt is this one's end",
         VERDICT,
         ("view.exit.clone().filter(|r| r.token.0 == token.0)", "view.exit.clone()"),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "leftovers at an end are not looked for",
         VERDICT,
         (
@@ -58,19 +49,19 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "leftovers of an earlier boot are looked for",
         VERDICT,
         ("let leftovers = same_boot && record", "let leftovers = record"),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "what was claimed and not started ran",
         VERDICT,
         ("(None, _) => Verdict::NeverRan,", "(None, _) => Verdict::Lost(Box::new(view)),"),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "a restart of the machine is not noticed",
         VERDICT,
         (
@@ -79,7 +70,7 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "an attempt without a directory is a mystery",
         VERDICT,
         (
@@ -88,13 +79,13 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "an attempt without an owner file is a mystery",
         VERDICT,
         ("        Err(Errno::NOENT) => return Ok(Verdict::NeverRan),\n", ""),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "starts in flight are not looked after",
         RECOVER,
         (
@@ -103,19 +94,19 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT_THEN_KILLS,
     ),
-    at(
+    Mutation::of(
         "the unkillable are not looked after",
         RECOVER,
         ("t.state.is_active() || (t.seat_kept && t.state != State::Queued)", "t.state.is_active()"),
         UNIT_THEN_KILLS,
     ),
-    at(
+    Mutation::of(
         "a supervisor that was reached has no job",
         RECOVER,
         ("                self.fleet.assign(key, job);\n", ""),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "one that cannot be reached is given up",
         RECOVER,
         (
@@ -124,13 +115,13 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT_THEN_SUPERVISORS,
     ),
-    at(
+    Mutation::of(
         "one that was met without its attempt is not looked at again while its lock is held",
         RECOVER,
         ("Ok(Verdict::Held(_)) => self.look_again(now, job),", "Ok(Verdict::Held(_)) => {}"),
         UNIT_THEN_KILLS,
     ),
-    at(
+    Mutation::of(
         "one that was met without its attempt keeps it when its lock is free",
         RECOVER,
         (
@@ -139,19 +130,19 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT_THEN_KILLS,
     ),
-    at(
+    Mutation::of(
         "an attempt that is over is looked into",
         RECOVER,
         ("if !current || met ||", "let _ = current;\n            if met ||"),
         UNIT_THEN_SUPERVISORS,
     ),
-    at(
+    Mutation::of(
         "an attempt that lives is looked into all the same",
         RECOVER,
         ("if !current || met ||", "let _ = met;\n            if !current ||"),
         UNIT_THEN_SUPERVISORS,
     ),
-    at(
+    Mutation::of(
         "who does not answer is asked without a pause",
         RECOVER,
         (
@@ -160,7 +151,7 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "a lost attempt is looked after twice",
         REMAINS,
         (
@@ -169,13 +160,13 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT_THEN_SUPERVISORS,
     ),
-    at(
+    Mutation::of(
         "any number of remains is looked after at once",
         REMAINS,
         ("if self.remains_at_once >= AT_ONCE {", "if self.remains_at_once >= AT_ONCE * 1000 {"),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "remains that had to wait are forgotten",
         REMAINS,
         (
@@ -184,13 +175,13 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "what is kept of a lost attempt is deleted, the rest stays",
         REMAINS,
         ("if !keeps_tmp {", "if keeps_tmp {"),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "remains that could not be ended are called gone",
         REMAINS,
         (
@@ -199,13 +190,13 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "what was called unkillable ends a second time",
         REMAINS,
         ("if remains.over { Report::Emptied } else { remains.report }", "remains.report"),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "remains of an attempt that is over end the next one",
         REMAINS,
         (
@@ -214,7 +205,7 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "a busy supervisor is taken for an idle one",
         FLEET,
         (
@@ -223,7 +214,7 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT_THEN_SUPERVISORS,
     ),
-    at(
+    Mutation::of(
         "who stays with leftovers gets the next task",
         FLEET,
         (
@@ -232,7 +223,7 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT_THEN_SUPERVISORS,
     ),
-    at(
+    Mutation::of(
         "a supervisor is used once",
         FLEET,
         (
@@ -241,7 +232,7 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "a supervisor that is gone still has its attempt",
         FLEET,
         (
@@ -250,7 +241,7 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT_THEN_SUPERVISORS,
     ),
-    at(
+    Mutation::of(
         "who was asked in vain is not idle again",
         FLEET,
         (
@@ -259,7 +250,7 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "what a supervisor said last is not heard when it goes",
         FLEET,
         (
@@ -268,7 +259,7 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT_THEN_ALL,
     ),
-    at(
+    Mutation::of(
         "a supervisor that is gone is not missed",
         HEAR,
         (
@@ -277,7 +268,7 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT_THEN_SUPERVISORS,
     ),
-    at(
+    Mutation::of(
         "a supervisor whose connection broke is not missed",
         HEAR,
         (
@@ -286,25 +277,25 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "an end is taken for that of any attempt",
         HEAR,
         ("self.fleet.job(key).filter(|j| j.token.0 == record.token.0)", "self.fleet.job(key)"),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "a refused start is forgotten",
         HEAR,
         ("_ => self.never_ran(now, job, turn),\n                }", "_ => {}\n                }"),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "who refused a start still has it",
         HEAR,
         ("self.fleet.forget_job(key);\n                match why", "match why"),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "a task that runs is not found after a restart",
         HEAR,
         (
@@ -313,19 +304,19 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT_THEN_ALL,
     ),
-    at(
+    Mutation::of(
         "what nothing can kill is forgotten with the daemon that heard of it",
         HEAR,
         ("if running.phase == Phase::Unkillable {", "if false {"),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "a supervisor without the attempt it should have is believed",
         HEAR,
         ("None | Some(_) => self.look_again(now, job),", "None | Some(_) => {}"),
         UNIT_THEN_KILLS,
     ),
-    at(
+    Mutation::of(
         "an end after the end is an end again",
         HEAR,
         (
@@ -334,13 +325,13 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "who stays with leftovers is not remembered",
         HEAR,
         ("if record.tree == TreeState::Kept {", "if false {"),
         UNIT_THEN_SUPERVISORS,
     ),
-    at(
+    Mutation::of(
         "what could not be read is not read again",
         HEAR,
         (
@@ -349,7 +340,7 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "an attempt whose file is gone is started again",
         HEAR,
         (
@@ -358,7 +349,7 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "an end is told before its leftovers are gone",
         HEAR,
         (
@@ -367,7 +358,7 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT_THEN_SUPERVISORS,
     ),
-    at(
+    Mutation::of(
         "a lost attempt frees its seat before it is empty",
         HEAR,
         (
@@ -376,7 +367,7 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT_THEN_SUPERVISORS,
     ),
-    at(
+    Mutation::of(
         "a restart of the machine leaves tasks running for ever",
         HEAR,
         (
@@ -385,7 +376,7 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT_THEN_SUPERVISORS,
     ),
-    at(
+    Mutation::of(
         "what has no file after a restart of the machine is looked for",
         HEAR,
         (
@@ -394,13 +385,13 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "a supervisor that was just leaving costs the task a crash",
         HEAR,
         ("if self.starter.was_reused(job.token) && !stopping {", "if false && !stopping {"),
         UNIT,
     ),
-    at(
+    Mutation::of(
         "a task that is to be stopped is started anew",
         HEAR,
         (

@@ -26,16 +26,7 @@ const fn core(
     old: &'static str,
     new: &'static str,
 ) -> Mutation {
-    Mutation { name, file, old, new, caught_by: CORE_TESTS, equivalent: None }
-}
-
-const fn supervisor(
-    name: &'static str,
-    file: &'static str,
-    (old, new): (&'static str, &'static str),
-    caught_by: &'static [&'static str],
-) -> Mutation {
-    Mutation { name, file, old, new, caught_by, equivalent: None }
+    Mutation::of(name, file, (old, new), CORE_TESTS)
 }
 
 pub(super) const CORE: &[Mutation] = &[
@@ -192,7 +183,7 @@ pub(super) const CORE: &[Mutation] = &[
 ];
 
 pub(super) const SUPERVISOR: &[Mutation] = &[
-    supervisor(
+    Mutation::of(
         "an owner file that somebody holds is claimed",
         OWNER,
         (
@@ -201,13 +192,13 @@ pub(super) const SUPERVISOR: &[Mutation] = &[
         ),
         &["-p meanwhile-supervisor --lib owner", "-p meanwhile-daemon --lib engine"],
     ),
-    supervisor(
+    Mutation::of(
         "an attempt that has started is claimed again",
         OWNER,
         ("if owner.read()?.started.is_some() {", "if false {"),
         OWNER_TESTS,
     ),
-    supervisor(
+    Mutation::of(
         "a damaged part is believed",
         OWNER,
         (
@@ -216,13 +207,13 @@ pub(super) const SUPERVISOR: &[Mutation] = &[
         ),
         OWNER_TESTS,
     ),
-    supervisor(
+    Mutation::of(
         "the record of the main process's end is not read",
         OWNER,
         ("exit(EXIT_FINAL).or_else(|| exit(EXIT_PENDING))", "exit(EXIT_FINAL)"),
         OWNER_TESTS,
     ),
-    supervisor(
+    Mutation::of(
         "the final record is not read",
         OWNER,
         (
@@ -231,7 +222,7 @@ pub(super) const SUPERVISOR: &[Mutation] = &[
         ),
         OWNER_TESTS,
     ),
-    supervisor(
+    Mutation::of(
         "a supervisor starts what another has started",
         ATTEMPT,
         (
@@ -240,13 +231,13 @@ pub(super) const SUPERVISOR: &[Mutation] = &[
         ),
         BEHAVIOUR,
     ),
-    supervisor(
+    Mutation::of(
         "a supervisor starts with a file of another attempt",
         ATTEMPT,
         ("if header.token == spec.token && view.started.is_none()", "if view.started.is_none()"),
         BEHAVIOUR,
     ),
-    supervisor(
+    Mutation::of(
         "a supervisor starts without the lock",
         ATTEMPT,
         (
@@ -255,13 +246,13 @@ pub(super) const SUPERVISOR: &[Mutation] = &[
         ),
         BEHAVIOUR,
     ),
-    supervisor(
+    Mutation::of(
         "a task starts without its mark",
         ATTEMPT,
         ("        owner.write_started(mark).map_err(|_| RefusedWhy::OwnerFile)?;\n", ""),
         BEHAVIOUR,
     ),
-    supervisor(
+    Mutation::of(
         "an end is not on file while leftovers live",
         ATTEMPT,
         (
@@ -270,7 +261,7 @@ pub(super) const SUPERVISOR: &[Mutation] = &[
         ),
         BEHAVIOUR,
     ),
-    supervisor(
+    Mutation::of(
         "a stopped daemon is brought back by who has no task",
         REVIVE,
         (
@@ -279,7 +270,7 @@ pub(super) const SUPERVISOR: &[Mutation] = &[
         ),
         REVIVE_TESTS,
     ),
-    supervisor(
+    Mutation::of(
         "a second daemon is started beside a living one",
         REVIVE,
         (
@@ -288,7 +279,7 @@ pub(super) const SUPERVISOR: &[Mutation] = &[
         ),
         REVIVE_TESTS,
     ),
-    supervisor(
+    Mutation::of(
         "a daemon that died is taken for one that stopped",
         REVIVE,
         ("Ok(()) => Ok(LastDaemon::Died),", "Ok(()) => Ok(LastDaemon::Stopped),"),
@@ -297,7 +288,7 @@ pub(super) const SUPERVISOR: &[Mutation] = &[
             "-p meanwhile --test survival_kills a_queue_behind",
         ],
     ),
-    supervisor(
+    Mutation::of(
         "a daemon that stopped is taken for one that died",
         REVIVE,
         ("Ok(()) if rustix::fs::fstat(&lock)?.st_size == 0 => Ok(LastDaemon::Stopped),\n", ""),
@@ -306,31 +297,31 @@ pub(super) const SUPERVISOR: &[Mutation] = &[
             "-p meanwhile --test survival_replaced a_stop_leaves",
         ],
     ),
-    supervisor(
+    Mutation::of(
         "one that waits for a living daemon keeps the turn",
         REVIVE,
         ("if alive || need == Need::Queue {", "if need == Need::Queue {"),
         REVIVE_TESTS,
     ),
-    supervisor(
+    Mutation::of(
         "a daemon is a child of the supervisor that starts it",
         REVIVE,
         ("let flags = libc::CLONE_PARENT | libc::SIGCHLD;", "let flags = libc::SIGCHLD;"),
         REVIVE_TESTS,
     ),
-    supervisor(
+    Mutation::of(
         "a daemon that stops on purpose is brought back",
         LOOP,
         ("if self.init.is_some() && !self.daemon_stopping {", "if self.init.is_some() {"),
         REVIVE_TESTS,
     ),
-    supervisor(
+    Mutation::of(
         "a lost daemon is not missed",
         LOOP,
         ("                self.reviver.arm(Moment::now());\n", ""),
         REVIVE_TESTS,
     ),
-    supervisor(
+    Mutation::of(
         "a new daemon does not hear of an end nobody recorded",
         LOOP,
         (
@@ -339,7 +330,7 @@ pub(super) const SUPERVISOR: &[Mutation] = &[
         ),
         BEHAVIOUR,
     ),
-    supervisor(
+    Mutation::of(
         "a busy supervisor takes a second task",
         LOOP,
         (
@@ -352,7 +343,7 @@ pub(super) const SUPERVISOR: &[Mutation] = &[
         equivalent: Some(
             "it leaves a second later, when it finds no lock of a daemon to bring back",
         ),
-        ..supervisor(
+        ..Mutation::of(
             "a supervisor whose home is gone stays",
             LOOP,
             ("matches!(home, Some(Err(rustix::io::Errno::NOENT)))", "home.is_none()"),

@@ -36,6 +36,18 @@ pub(crate) struct Mutation {
     equivalent: Option<&'static str>,
 }
 
+impl Mutation {
+    /// The old text and the new one, and the tests that are to fail by it.
+    const fn of(
+        name: &'static str,
+        file: &'static str,
+        (old, new): (&'static str, &'static str),
+        caught_by: &'static [&'static str],
+    ) -> Self {
+        Self { name, file, old, new, caught_by, equivalent: None }
+    }
+}
+
 /// What became of a mutation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fate {
