@@ -142,6 +142,7 @@ impl Offline {
             Ok(mut found) => {
                 let problems = found.reader.integrity().map_err(|error| store_error(&error));
                 checks.push(upkeep::store(problems));
+                checks.push(upkeep::checksums(&self.paths.database()));
                 checks.extend(upkeep::machine(self.facts(&found)));
             }
             Err(error) => {

@@ -1,13 +1,18 @@
-//! Doors for the fuzzer, and for nobody else: the written forms, read and written by themselves.
+//! Doors for the fuzzer and for tests of damage, and for nobody else: the written forms, read and written by
+//! themselves, and a database file with other content than any release writes.
 //!
 //! Owns nothing: each function is one of `stored`, which is private because only the stores and
 //! nobody else may depend on how something is written.
 
+use std::path::Path;
+
 use meanwhile_core::cause::Cause;
 use meanwhile_core::event::{Fact, Stop};
 use meanwhile_core::spec::{Placement, TaskSpec};
+use rusqlite::Connection;
 
 use crate::record::Logged;
+use crate::sqlite;
 use crate::stored::launch::Origin;
 use crate::stored::{cause, launch, log};
 
@@ -66,4 +71,17 @@ pub fn entry_from_text(kind: &str, text: Option<&str>) -> Result<Logged, String>
 #[must_use]
 pub fn entry_to_text(fact: &Fact) -> Option<String> {
     log::to_data(fact)
+}
+
+/// A connection to a store's file by which a test can write into it what it likes.
+///
+/// # Errors
+/// SQLite's, about opening it.
+pub fn raw(path: &Path) -> Result<Connection, rusqlite::Error> {
+    sqlite::raw(path)
+}
+
+/// Gives every page of a database file the checksum of what it holds now.
+pub fn sum_pages(file: &mut [u8]) {
+    sqlite::sum_pages(file);
 }

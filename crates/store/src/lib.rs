@@ -34,4 +34,4 @@ pub use record::{
     AttemptRecord, EventFilter, EventRecord, Extension, Filter, Logged, ReadyRecord, StateCounts,
     TaskRecord,
 };
-pub use sqlite::{OpenOptions, SqliteReader, SqliteStore};
+pub use sqlite::{OpenOptions, SqliteReader, SqliteStore, has_checksums};

@@ -1,20 +1,20 @@
 //! The file after crashes: killed writers, torn logs, full disks, files that vanish.
 
+mod kit;
+
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use meanwhile_core::spec::{
-    Command as TaskCommand, EnvSpec, Placement, ProcessContext, ResourceLimits, RetryPolicy, Stdin,
-    TaskSpec, Timing,
-};
-use meanwhile_core::{Boot, Event, Fact, LaneName, Now, RequestId, SessionId, TaskId, Wall};
+use meanwhile_core::{Boot, Now, RequestId, Wall};
 use meanwhile_store::{
     Batch, Committed, Reader as _, SavedReply, SqliteReader, SqliteStore, Store as _, StoreError,
 };
 use meanwhile_testkit::conformance::home_identity;
 use meanwhile_testkit::mode;
+
+use kit::submission;
 
 /// Names the store for the helper process.
 const VICTIM: &str = "MEANWHILE_STORE_TEST_VICTIM";
@@ -29,45 +29,6 @@ fn home() -> (tempfile::TempDir, PathBuf) {
 
 fn open(path: &Path) -> SqliteStore {
     SqliteStore::open(path, &home_identity()).expect("it opens")
-}
-
-/// A submission of the `n`th task, with a command of this many bytes.
-fn submission(n: u64, bytes: usize) -> Event {
-    let spec = TaskSpec {
-        name: None,
-        command: TaskCommand::Argv(vec![b"echo".to_vec(), vec![b'x'; bytes]]),
-        cwd: b"/".to_vec(),
-        labels: Vec::new(),
-        env: EnvSpec { from: "client".into(), ..EnvSpec::default() },
-        process: ProcessContext::default(),
-        stdin: Stdin::Null,
-        pty: None,
-        limits: ResourceLimits::default(),
-        timing: Timing::default(),
-        retry: RetryPolicy::default(),
-        after: Vec::new(),
-        delay: None,
-        ready: None,
-        service: false,
-        artifacts: Vec::new(),
-        keep_tmp: false,
-        keep_leaked: false,
-        idempotent: false,
-        idempotency_key: None,
-        extra: Vec::new(),
-    };
-    let placement = Placement {
-        session: SessionId::user(),
-        group: None,
-        lane: LaneName::new("commands"),
-        priority: 0,
-        ancestors: Vec::new(),
-        over_limit: false,
-        by_person: true,
-    };
-    let (spec, placement) = (Box::new(spec), Box::new(placement));
-    let fact = Fact::Submitted { spec, placement, order: n, not_before: None };
-    Event { at: Wall(1_790_000_000_000), task: TaskId::from_random(n * 7919), attempt: 1, fact }
 }
 
 /// Commits tasks 2n-1 and 2n with one reply, which are there together or not at all.

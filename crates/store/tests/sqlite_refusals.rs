@@ -102,7 +102,7 @@ fn another_programs_database_is_refused_and_kept() {
 fn a_row_that_no_release_writes_is_damage_and_names_what_it_is() {
     let (_directory, path) = home();
     drop(open(&path).expect("it opens"));
-    let other = rusqlite::Connection::open(&path).expect("it opens");
+    let other = meanwhile_store::fuzzing::raw(&path).expect("it opens");
     let insert = "INSERT INTO tasks (id, created_at, session, lane, priority, command_key, ord,
                       attempt, state, queued_at)
                   VALUES (1, 0, 's', 'l', 0, 0, 0, 1, 0, 0);

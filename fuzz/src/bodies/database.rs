@@ -57,6 +57,8 @@ fn change_bytes(feed: &mut Feed<'_>, path: &Path) {
         let end = (at + piece.len()).min(bytes.len());
         bytes[at..end].copy_from_slice(&piece[..end - at]);
     }
+    // Else every change would end at the first checksum.
+    meanwhile_store::fuzzing::sum_pages(&mut bytes);
     std::fs::write(path, bytes).expect("the store can be written");
 }
 
@@ -73,7 +75,7 @@ fn columns(db: &Connection) -> &'static [(String, String)] {
 }
 
 fn change_rows(feed: &mut Feed<'_>, path: &Path) {
-    let db = Connection::open(path).expect("a store is a database");
+    let db = meanwhile_store::fuzzing::raw(path).expect("a store is a database");
     let columns = columns(&db);
     for _ in 0..=feed.choose(4) {
         let (table, column) = &columns[feed.choose(columns.len().min(256))];

@@ -6,6 +6,7 @@ use meanwhile_core::LaneName;
 use rusqlite::ErrorCode;
 use rusqlite::ffi;
 
+use super::sums;
 use crate::error::StoreError;
 
 /// Why a call cannot go on.
@@ -51,6 +52,10 @@ fn from_sqlite(error: &rusqlite::Error, path: std::path::PathBuf) -> StoreError 
         // The index of the write-ahead log could not grow: the same disk is full.
         ErrorCode::SystemIoFailure if sqlite.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
             StoreError::Full { path }
+        }
+        ErrorCode::SystemIoFailure if sqlite.extended_code == ffi::SQLITE_IOERR_DATA => {
+            let what = sums::complaint().unwrap_or(what);
+            StoreError::Damaged { path, what }
         }
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::Busy { path },
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Damaged { path, what },

@@ -6,6 +6,7 @@
 //! ```text
 //!   schema  tables and migrations        fold  facts -> rows        rows  rows -> records
 //!   open    path -> trusted connection   load  the writer's reads   read  everybody's
+//!   sums    bits that changed in pages   wal   bits that changed in a log that was left
 //! ```
 
 mod fault;
@@ -15,6 +16,9 @@ mod open;
 mod read;
 mod rows;
 mod schema;
+#[expect(unsafe_code, reason = "SQLite's way to the file system is a table of C functions")]
+mod sums;
+mod wal;
 mod write;
 
 use std::ffi::OsString;
@@ -355,6 +359,26 @@ impl<C: Connected> Reader for C {
     fn integrity(&mut self) -> Result<Vec<String>, StoreError> {
         self.reading(read::integrity)
     }
+}
+
+/// Whether the pages of the store at `path` have checksums, so that a bit that changes on disk is found. One that
+/// `sqlite3` made from another has none. `None` if it cannot be read.
+#[must_use]
+pub fn has_checksums(path: &Path) -> Option<bool> {
+    sums::are_in(path)
+}
+
+/// For tests: a connection by which anything can be written.
+pub(crate) fn raw(path: &Path) -> Result<Connection, rusqlite::Error> {
+    sums::register()?;
+    let db = Connection::open_with_flags_and_vfs(path, rusqlite::OpenFlags::default(), sums::VFS)?;
+    sums::reserve(&db)?;
+    Ok(db)
+}
+
+/// For tests: checksums that agree with pages, whatever they hold.
+pub(crate) fn sum_pages(file: &mut [u8]) {
+    sums::put_into(file);
 }
 
 /// Bytes of a page: SQLite's default, which the layout keeps.

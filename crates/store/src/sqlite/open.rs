@@ -15,6 +15,7 @@ use rusqlite::{Connection, OpenFlags, params};
 
 use super::fault::Fault;
 use super::schema::{APPLICATION_ID, MIGRATIONS, Migration, current};
+use super::{sums, wal};
 use crate::error::StoreError;
 use crate::identity::{Identity, Meta};
 use crate::limits;
@@ -37,6 +38,7 @@ pub(super) fn writer(
             None => return Err(StoreError::Missing { path: path.into() }),
         }
     }
+    check_log(path)?;
     let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, limits::WRITER_CACHE_KIB)?;
     let found = layout(&db).map_err(|f| f.at(path))?;
     let target = u32::try_from(migrations.len()).expect("there are few migrations");
@@ -51,6 +53,7 @@ pub(super) fn writer(
 
 /// Moves what the write-ahead log holds into the file and removes the log.
 pub(super) fn merge(path: &Path) -> Result<(), StoreError> {
+    check_log(path)?;
     let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, limits::WRITER_CACHE_KIB)?;
     let merged = db.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_checkpoint(TRUNCATE);");
     merged.map_err(|e| Fault::from(e).at(path))?;
@@ -67,6 +70,16 @@ fn check_nothing_is_left(path: &Path) -> Result<(), StoreError> {
             what: format!("it is gone, and its write-ahead log {} is not", log.display()),
         }),
         Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// A damaged log must be found before SQLite sees it: it would take what is behind the damage for never written, and
+/// overwrite it.
+fn check_log(path: &Path) -> Result<(), StoreError> {
+    match wal::damage(&super::wal_path(path)) {
+        Ok(None) => Ok(()),
+        Ok(Some(what)) => Err(StoreError::Damaged { path: path.into(), what }),
+        Err(error) => Err(io_error(path, &error)),
     }
 }
 
@@ -130,7 +143,10 @@ fn unreadable(path: &Path, why: &str) -> StoreError {
 
 fn connect(path: &Path, flags: OpenFlags, cache_kib: u32) -> Result<Connection, StoreError> {
     let open = || -> Result<Connection, Fault> {
-        let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        sums::register()?;
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags_and_vfs(path, flags, sums::VFS)?;
+        sums::reserve(&db)?;
         db.busy_timeout(limits::BUSY)?;
         db.set_prepared_statement_cache_capacity(limits::STATEMENTS);
         // Plans do not depend on what is bound: else statements are compiled again each time they are used.
@@ -207,7 +223,10 @@ fn check_structure(db: &Connection, path: &Path) -> Result<(), StoreError> {
     let what: Result<String, _> = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
     match what {
         Ok(what) if what == "ok" => Ok(()),
-        Ok(what) => Err(StoreError::Damaged { path: path.into(), what }),
+        Ok(what) => {
+            let what = sums::complaint().unwrap_or(what);
+            Err(StoreError::Damaged { path: path.into(), what })
+        }
         Err(error) => Err(Fault::from(error).at(path)),
     }
 }
@@ -228,7 +247,7 @@ fn durable(db: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-fn wal(db: &Connection) -> Result<(), Fault> {
+fn keep_log(db: &Connection) -> Result<(), Fault> {
     let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     match mode.as_str() {
         "wal" => Ok(()),
@@ -256,7 +275,7 @@ fn make(path: &Path, identity: &Identity) -> Result<(), StoreError> {
         tx.pragma_update(None, "user_version", current())?;
         remember(&tx, identity)?;
         tx.commit()?;
-        wal(&db)
+        keep_log(&db)
     };
     fill().map_err(|fault| fault.at(path))?;
     db.close().map_err(|(_, error)| Fault::from(error).at(path))?;

@@ -14,6 +14,11 @@ fn here() -> Identity {
     Identity { machine: "m".into(), pid_namespace: 1, boot: "b".into() }
 }
 
+/// A connection that knows of checksums and of nothing else.
+fn raw(path: &std::path::Path) -> rusqlite::Result<Connection> {
+    crate::fuzzing::raw(path)
+}
+
 /// A store of this release in a directory of its own.
 fn store() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
@@ -40,7 +45,7 @@ const LATER: &[Migration] = &[
 #[test]
 fn an_older_layout_is_migrated_and_a_copy_of_it_is_kept() {
     let (directory, path) = store();
-    let db = Connection::open(&path).unwrap();
+    let db = raw(&path).unwrap();
     db.execute_batch("INSERT INTO lanes (name, epoch) VALUES ('a', 7)").unwrap();
     drop(db);
     let db = open::writer(&path, None, LATER).unwrap();
@@ -50,6 +55,7 @@ fn an_older_layout_is_migrated_and_a_copy_of_it_is_kept() {
     drop(db);
     assert_eq!(names(&directory), ["meanwhile.db", "meanwhile.db.layout-1"]);
     let copy = directory.path().join("meanwhile.db.layout-1");
+    assert_eq!(crate::has_checksums(&copy), Some(true));
     let mut before = SqliteStore::open(&copy, &here()).unwrap();
     assert_eq!(before.lane_epoch(&meanwhile_core::LaneName::new("a")), Ok(7));
 }
@@ -205,7 +211,7 @@ mod killed {
     #[test]
     fn a_crash_in_the_middle_of_a_migration_leaves_the_older_store_whole() {
         let (directory, path) = store();
-        let db = Connection::open(&path).unwrap();
+        let db = raw(&path).unwrap();
         db.execute_batch("INSERT INTO lanes (name, epoch) VALUES ('a', 7)").unwrap();
         drop(db);
         let mut helper = std::process::Command::new(std::env::current_exe().unwrap())

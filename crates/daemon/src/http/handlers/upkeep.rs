@@ -1,11 +1,14 @@
 //! `prune`, `clean`, `doctor`.
 
+use std::path::Path;
+
 use meanwhile_api::ApiError;
 use meanwhile_api::upkeep::{
     Check, CleanReply, CleanRequest, DoctorReply, Health, PruneReply, Pruned,
 };
 use meanwhile_core::{State, TaskId};
 use meanwhile_host::doctor::{CgroupFacts, Examination, Fact, Status, examine};
+
 use meanwhile_host::{clock, proc};
 use meanwhile_store::{Filter, Reader};
 
@@ -80,13 +83,29 @@ pub(super) async fn doctor(context: &Context) -> Answered {
         user: None,
         daemon_cgroup: own_cgroup.as_deref(),
     });
-    let own = [store, log_of_writes(&status), starts(&status)];
+    let own =
+        [store, checksums(&context.home.paths.database()), log_of_writes(&status), starts(&status)];
     json(&DoctorReply { checks: own.into_iter().chain(machine(facts)).collect() })
 }
 
 pub(crate) fn check(name: &str, health: Health, text: impl Into<String>, hint: &[&str]) -> Check {
     let hint = hint.iter().map(|line| (*line).to_owned()).collect();
     Check { name: name.into(), health, text: text.into(), hint }
+}
+
+/// Whether the store's pages have checksums.
+pub(crate) fn checksums(path: &Path) -> Check {
+    let name = "store.checksums";
+    match meanwhile_store::has_checksums(path) {
+        Some(false) => check(
+            name,
+            Health::Warning,
+            "the store has no checksums: another program made it, or an older build; a bit that changes on disk may \
+             not be noticed",
+            &["a new home has them: meanwhile --home DIR"],
+        ),
+        Some(true) | None => check(name, Health::Ok, "every page of the store has a checksum", &[]),
+    }
 }
 
 /// Whether the store contradicts itself.
