@@ -16,7 +16,6 @@ mod open;
 mod read;
 mod rows;
 mod schema;
-#[expect(unsafe_code, reason = "SQLite's way to the file system is a table of C functions")]
 mod sums;
 mod wal;
 mod write;

@@ -8,6 +8,8 @@
 //! Owns: the layer, its registration, what it says of a bad page. Never changes what SQLite reads, and never keeps a
 //! page back that it cannot vouch for without an error. A database without the reserved bytes is used as it is.
 
+#![expect(unsafe_code, reason = "SQLite's way to the file system is a table of C functions")]
+
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::size_of;
