@@ -38,9 +38,13 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
         None if request.debug_binary => cargo::build_binary()?,
         None => cargo::build_release_binary()?,
     };
-    let rows = Rows::build()?;
+    let rows = match &request.program {
+        Some(program) => Rows::of(program.clone())?,
+        None => Rows::build()?,
+    };
     let chosen = rows.chosen(&request.rows, request.slow)?;
-    if chosen.iter().any(|row| row["name"] == "fault-points") {
+    let builds = request.program.is_none();
+    if builds && chosen.iter().any(|row| row["name"] == "fault-points") {
         cargo::build_fault_points()?;
     }
     let stages = Stages::new()?;
@@ -105,6 +109,9 @@ struct Request {
     add: bool,
     /// A release binary that is there already, so that all parts of a run are about the same one.
     binary: Option<PathBuf>,
+    /// A copy of `meanwhile-faults`, so that a run of hours is not disturbed by builds. Row 14 then looks for the
+    /// build with fault points beside it, as `../fault-points/debug/meanwhile`.
+    program: Option<PathBuf>,
 }
 
 impl Request {
@@ -116,6 +123,7 @@ impl Request {
             debug_binary: false,
             add: false,
             binary: None,
+            program: None,
         };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
@@ -123,12 +131,8 @@ impl Request {
                 "--slow" => request.slow = true,
                 "--debug-binary" => request.debug_binary = true,
                 "--add" => request.add = true,
-                "--binary" => {
-                    let path = rest.next().ok_or("--binary wants the path of a release binary")?;
-                    let path = std::fs::canonicalize(path);
-                    let path = path.map_err(|error| format!("--binary: {error}"))?;
-                    request.binary = Some(path);
-                }
+                "--binary" => request.binary = Some(existing(argument, rest.next())?),
+                "--program" => request.program = Some(existing(argument, rest.next())?),
                 "--mode" => {
                     let name = rest.next().ok_or("--mode wants a name, such as root/off")?;
                     if !crate::test::MODES.contains(&name.as_str()) {
@@ -139,7 +143,7 @@ impl Request {
                 }
                 option if option.starts_with('-') => {
                     return Err(format!(
-                        "unknown option `{option}`; there are --mode M, --slow, --add, --binary PATH, --debug-binary"
+                        "unknown option `{option}`; there are --mode M, --slow, --add, --binary PATH, --program PATH, --debug-binary"
                     ));
                 }
                 row => request.rows.push(row.to_owned()),
@@ -152,4 +156,10 @@ impl Request {
     fn is_whole(&self) -> bool {
         self.rows.is_empty() && self.modes.is_empty() && self.slow && !self.debug_binary
     }
+}
+
+/// The file that an option names.
+fn existing(option: &str, path: Option<&String>) -> Outcome<PathBuf> {
+    let path = path.ok_or_else(|| format!("{option} wants the path of a built program"))?;
+    std::fs::canonicalize(path).map_err(|error| format!("{option}: {path}: {error}"))
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use meanwhile_core::State;
 use meanwhile_core::event::Exit;
+use meanwhile_supervisor::limits::SPARE_TMPDIR;
 use meanwhile_testkit::{DEADLINE, TestHome, until};
 use serde_json::{Value, json};
 
@@ -274,20 +275,29 @@ impl Story {
         self.home.cli(["clean", "--older-than", "0s"]).ok();
         let left = self.home.json(["list", "--limit", "200"]);
         stage.demand(left == json!([]), format!("after clean there are still {left}"));
-        let below =
-            |name: &str| fs::read_dir(self.home.state().join(name)).map_or(0, Iterator::count);
-        for name in ["tasks", "tmp"] {
-            let count = below(name);
-            stage.demand(count == 0, format!("{count} directories are left in {name}/"));
-        }
+        let tasks = self.entries("tasks");
+        stage.demand(tasks.is_empty(), format!("left in tasks/: {tasks:?}"));
+        // An idle supervisor keeps an empty directory for its next task.
+        let tmp = self.entries("tmp");
+        let is_spare = |name: &String| name.starts_with(SPARE_TMPDIR);
+        stage.demand(tmp.iter().all(is_spare), format!("left in tmp/: {tmp:?}"));
         // A daemon that dies while it stops is missed by those who serve it: it is stopped once more.
         for _ in 0..3 {
             self.home.cli(["daemon", "stop", "--cancel-all"]);
             if gone(&self.home, Duration::from_secs(3)) {
-                return;
+                break;
             }
         }
         stage.demand(gone(&self.home, DEADLINE), "processes of the home live after its end");
+        // That of a supervisor that was killed is deleted by the next daemon.
+        let tmp = self.entries("tmp");
+        let as_it_was = tmp.is_empty() || self.killed().contains(" supervisor ");
+        stage.demand(as_it_was, format!("left in tmp/ after the end of all: {tmp:?}"));
+    }
+
+    fn entries(&self, directory: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.home.state().join(directory)).into_iter().flatten();
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }
 }
 
