@@ -103,6 +103,8 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
         let fate = try_one(&runs, mutation)?;
         tell(number + 1, mutations.len(), mutation, &fate, from.elapsed());
         fates.push((*mutation, fate));
+        // A run takes hours: one that is stopped keeps what it found.
+        write(&fates)?;
     }
     account(&fates, began.elapsed())
 }
