@@ -203,7 +203,13 @@ impl Stage {
 
     /// Nobody sits and nobody waits, as the daemon counts.
     pub fn check_seats(&mut self, home: &TestHome) {
-        let daemon = home.json(["daemon", "status"]);
+        // A fault point may take the daemon right now, and `daemon status` starts none.
+        let mut told = home.cli(["--json", "daemon", "status"]);
+        if told.code() != 0 {
+            home.cli(["daemon", "start"]).ok();
+            told = home.cli(["--json", "daemon", "status"]);
+        }
+        let daemon = told.json();
         for lane in daemon["lanes"].as_array().into_iter().flatten() {
             let idle = (&lane["running"], &lane["queued"]) == (&json!(0), &json!(0));
             self.demand(idle, format!("a lane is not empty in the end: {lane}"));

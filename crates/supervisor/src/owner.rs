@@ -13,12 +13,16 @@
 //! want of space. Nothing here calls fsync: the daemon's next commit makes an end durable, and a power cut in
 //! between reads as `interrupted`.
 //!
+//! A claim makes the whole page, header included, before the file has its name, or writes it over in one call. So
+//! whoever finds a file of another length, or without a header, finds a damaged one: it may have said that the
+//! attempt started, and must never be read as one that did not.
+//!
 //! The lock (`flock`) is the fence: it belongs to the open description that travels in the start message.
 //! Owns: the layout, the lock. Never: decides what a state of the file means.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::codec::{DecodeError, Decoder, Encoder};
@@ -28,6 +32,12 @@ use crate::wire::Token;
 
 /// The file's name inside the attempt's directory.
 pub const OWNER_NAME: &str = "owner";
+
+/// Its name until it is whole. One that stays belongs to a claim that was never made.
+const NEW_NAME: &str = "owner.new";
+
+/// The page as memory counts.
+const LEN: usize = OWNER_LEN as usize;
 
 /// Who owns an attempt. Written by the daemon when it claims the attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +89,9 @@ pub struct OwnerView {
     pub main: Option<MainProcess>,
     /// How it ended: the final record, else the one written at the main process's end.
     pub exit: Option<ExitRecord>,
+    /// It is not as a claim or a supervisor leaves it, so that it may have said that the attempt started: its length is
+    /// another one (then no part of it is believed), or the header or the mark does not check.
+    pub damaged: bool,
 }
 
 /// Whether a lock was got.
@@ -121,42 +134,51 @@ impl Owner {
     /// locks it and writes the header.
     ///
     /// # Errors
-    /// `AGAIN` when somebody holds the lock, `EXIST` when the attempt has started, `NAMETOOLONG` for a cgroup
-    /// path beyond [`CGROUP_PATH_MAX`], and what the file system says.
+    /// `AGAIN` when somebody holds the lock, `EXIST` when the attempt has started (or may have: the file that is there
+    /// is damaged), `NAMETOOLONG` for a cgroup path beyond [`CGROUP_PATH_MAX`], and what the file system says.
     pub fn create(dir: impl AsFd, header: &OwnerHeader) -> Result<Self, Errno> {
         if header.cgroup.as_ref().is_some_and(|path| path.len() > CGROUP_PATH_MAX)
             || header.socket_name.len() > 128
         {
             return Err(Errno::NAMETOOLONG);
         }
-        let open = |extra| {
-            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | extra;
-            rustix::fs::openat(&dir, OWNER_NAME, flags, Mode::RUSR | Mode::WUSR)
-        };
-        let (file, is_new) = match open(OFlags::EXCL) {
-            Ok(file) => (file, true),
-            Err(Errno::EXIST) => (open(OFlags::empty())?, false),
-            Err(errno) => return Err(errno),
-        };
+        let mut out = Encoder::new();
+        header.encode(&mut out);
+        let mut page = HEADER.seal(&out.finish());
+        page.resize(LEN, 0);
+        match Self::open(&dir) {
+            Err(Errno::NOENT) => Self::make(&dir, &page),
+            Ok(owner) => owner.take_over(&page),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// The file appears whole and locked. Only the daemon claims, and there is one: nobody is overtaken.
+    fn make(dir: impl AsFd, page: &[u8]) -> Result<Self, Errno> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&dir, NEW_NAME, flags, Mode::RUSR | Mode::WUSR)?;
         let owner = Self { file };
         if owner.try_lock()? == Lock::Held {
             return Err(Errno::AGAIN);
         }
-        if !is_new {
-            if owner.read()?.started.is_some() {
-                return Err(Errno::EXIST);
-            }
-            rustix::fs::ftruncate(&owner.file, 0)?;
-        }
-        match rustix::fs::fallocate(&owner.file, FallocateFlags::empty(), 0, OWNER_LEN) {
-            // Some file systems cannot reserve; zeroes written out are as good.
-            Err(Errno::OPNOTSUPP) => write_all(&owner.file, 0, &[0; OWNER_LEN as usize])?,
-            other => other?,
-        }
-        let mut out = Encoder::new();
-        header.encode(&mut out);
-        owner.write(HEADER, &out.finish())?;
+        // Written out rather than reserved: of delayed allocation, too, the space is taken by now.
+        write_all(&owner.file, 0, page)?;
+        meanwhile_faultpoint::fault_point!("owner.before-its-name");
+        rustix::fs::renameat(&dir, NEW_NAME, &dir, OWNER_NAME)?;
         Ok(owner)
+    }
+
+    fn take_over(self, page: &[u8]) -> Result<Self, Errno> {
+        if self.try_lock()? == Lock::Held {
+            return Err(Errno::AGAIN);
+        }
+        let view = self.read()?;
+        if view.damaged || view.started.is_some() {
+            return Err(Errno::EXIST);
+        }
+        write_all(&self.file, 0, page)?;
+        Ok(self)
     }
 
     /// Opens the file of an attempt, for recovery.
@@ -185,7 +207,8 @@ impl Owner {
     /// # Errors
     /// What the file system says. Damage is not an error: the part is absent.
     pub fn read(&self) -> Result<OwnerView, Errno> {
-        let mut page = [0; OWNER_LEN as usize];
+        // One byte more than there must be.
+        let mut page = [0; LEN + 1];
         let mut len = 0;
         while len < page.len() {
             match rustix::io::pread(&self.file, &mut page[len..], len as u64) {
@@ -195,10 +218,17 @@ impl Owner {
                 Err(errno) => return Err(errno),
             }
         }
+        if len != LEN {
+            return Ok(OwnerView::UNREADABLE);
+        }
         let exit = |slot| part(&page, slot).and_then(|mut d| ExitRecord::decode(&mut d).ok());
+        let header = part(&page, HEADER).and_then(|mut d| OwnerHeader::decode(&mut d).ok());
+        let started = part(&page, STARTED).and_then(|mut d| StartedMark::decode(&mut d).ok());
+        let unmarked = page[STARTED.range()].iter().all(|byte| *byte == 0);
         Ok(OwnerView {
-            header: part(&page, HEADER).and_then(|mut d| OwnerHeader::decode(&mut d).ok()),
-            started: part(&page, STARTED).and_then(|mut d| StartedMark::decode(&mut d).ok()),
+            damaged: header.is_none() || (started.is_none() && !unmarked),
+            header,
+            started,
             main: part(&page, MAIN).and_then(|mut d| MainProcess::decode(&mut d).ok()),
             exit: exit(EXIT_FINAL).or_else(|| exit(EXIT_PENDING)),
         })
@@ -252,7 +282,19 @@ impl Owner {
     }
 }
 
+impl OwnerView {
+    /// What a file of another length says.
+    const UNREADABLE: Self =
+        Self { header: None, started: None, main: None, exit: None, damaged: true };
+}
+
 impl Slot {
+    /// Where it lies in the page.
+    fn range(self) -> std::ops::Range<usize> {
+        let start = usize::try_from(self.offset).expect("within a page");
+        start..start + self.len
+    }
+
     /// A part's bytes with what marks them as whole.
     fn seal(self, body: &[u8]) -> Vec<u8> {
         assert!(body.len() + PREFIX <= self.len, "every part's size is bounded by its slot");
@@ -267,8 +309,7 @@ impl Slot {
 pub(crate) fn sealed(part: usize, body: &[u8]) -> (usize, Vec<u8>) {
     let slots: [Slot; PARTS] = [HEADER, STARTED, MAIN, EXIT_PENDING, EXIT_FINAL];
     let body = &body[..body.len().min(slots[part].len - PREFIX)];
-    let offset = usize::try_from(slots[part].offset).expect("within a page");
-    (offset, slots[part].seal(body))
+    (slots[part].range().start, slots[part].seal(body))
 }
 
 impl AsFd for Owner {
@@ -315,8 +356,7 @@ impl MainProcess {
 }
 
 fn part(page: &[u8], slot: Slot) -> Option<Decoder<'_>> {
-    let start = usize::try_from(slot.offset).ok()?;
-    let bytes = page.get(start..start + slot.len)?;
+    let bytes = page.get(slot.range())?;
     let mut prefix = Decoder::new(bytes);
     let magic = prefix.u32("magic").ok()?;
     let len = prefix.u32("length").ok()? as usize;
@@ -433,9 +473,58 @@ mod tests {
         let view = owner.read().unwrap();
         assert_eq!(view.exit, None);
         assert!(view.header.is_some() && view.started.is_some());
-        file.set_len(100).unwrap();
-        let view = owner.read().unwrap();
-        assert_eq!((view.header, view.started), (None, None), "a cut file says nothing");
+    }
+
+    #[test]
+    fn a_file_of_another_length_is_damaged_whatever_it_says_and_cannot_be_claimed() {
+        let lengths = [0, 1, OWNER_LEN / 2, OWNER_LEN - 1, OWNER_LEN, OWNER_LEN + 1, OWNER_LEN * 2];
+        for len in lengths {
+            let (home, dir, owner) = attempt();
+            let path = home.path().join(OWNER_NAME);
+            File::options().write(true).open(path).unwrap().set_len(len).unwrap();
+            let view = owner.read().unwrap();
+            drop(owner);
+            let claim = Owner::create(&dir, &header(0)).map(|owner| owner.read().unwrap().damaged);
+            if len == OWNER_LEN {
+                assert_eq!(view.header, Some(header(CGROUP_PATH_MAX)));
+                assert!(!view.damaged);
+                assert_eq!(claim, Ok(false));
+            } else {
+                assert_eq!(view, OwnerView::UNREADABLE, "of {len} bytes");
+                assert_eq!(claim, Err(Errno::EXIST), "of {len} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_or_a_mark_that_does_not_check_is_not_one_that_was_never_written() {
+        for slot in [HEADER, STARTED] {
+            for at in [0, 4, 8, 16] {
+                let (_home, dir, owner) = attempt();
+                owner.write_started(StartedMark { wall_ms: 1, boottime_ms: 2 }).unwrap();
+                let whole = owner.read().unwrap();
+                let mut byte = [0];
+                rustix::io::pread(&owner.file, &mut byte, slot.offset + at).unwrap();
+                write_all(&owner.file, slot.offset + at, &[byte[0] ^ 1]).unwrap();
+                let view = owner.read().unwrap();
+                assert!(!whole.damaged && view.damaged, "{} + {at}", slot.offset);
+                drop(owner);
+                assert_eq!(Owner::create(&dir, &header(0)).unwrap_err(), Errno::EXIST);
+            }
+        }
+    }
+
+    #[test]
+    fn a_start_that_was_taken_back_can_be_claimed_and_so_can_a_claim_that_was_never_made() {
+        let (home, dir, owner) = attempt();
+        owner.write_started(StartedMark { wall_ms: 1, boottime_ms: 2 }).unwrap();
+        owner.clear_started().unwrap();
+        drop(owner);
+        assert!(Owner::create(&dir, &header(0)).is_ok());
+        std::fs::rename(home.path().join(OWNER_NAME), home.path().join(NEW_NAME)).unwrap();
+        assert_eq!(Owner::open(&dir).unwrap_err(), Errno::NOENT, "it was never claimed");
+        assert!(!Owner::create(&dir, &header(1)).unwrap().read().unwrap().damaged);
+        assert!(!home.path().join(NEW_NAME).exists());
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) const ALL: &[Mutation] = &[
     Mutation::of(
         "a file of another attempt is read as this one's",
         VERDICT,
-        ("view.header.as_ref().filter(|h| h.token.0 == token.0)", "view.header.as_ref()"),
+        ("if header.token.0 != token.0 {", "if false && header.token.0 != token.0 {"),
         UNIT,
     ),
     Mutation::of(
@@ -58,16 +58,25 @@ pub(super) const ALL: &[Mutation] = &[
     Mutation::of(
         "what was claimed and not started ran",
         VERDICT,
-        ("(None, _) => Verdict::NeverRan,", "(None, _) => Verdict::Lost(Box::new(view)),"),
+        ("(false, _) => Verdict::NeverRan,", "(false, _) => Verdict::Lost(Box::new(view)),"),
         UNIT,
     ),
     Mutation::of(
         "a restart of the machine is not noticed",
         VERDICT,
-        (
-            "(Some(_), false) => Verdict::Rebooted,",
-            "(Some(_), false) => Verdict::Lost(Box::new(view)),",
-        ),
+        ("(true, false) => Verdict::Rebooted,", "(true, false) => Verdict::Lost(Box::new(view)),"),
+        UNIT,
+    ),
+    Mutation::of(
+        "a damaged file is one of an attempt that never ran",
+        VERDICT,
+        ("else { return Verdict::Damaged };", "else { return Verdict::NeverRan };"),
+        UNIT,
+    ),
+    Mutation::of(
+        "a damaged mark is none",
+        VERDICT,
+        ("view.started.is_some() || view.damaged, same_boot", "view.started.is_some(), same_boot"),
         UNIT,
     ),
     Mutation::of(
@@ -337,6 +346,15 @@ pub(super) const ALL: &[Mutation] = &[
         (
             "nothing is known of an attempt yet\");\n                self.look_again(now, job);",
             "nothing is known of an attempt yet\");",
+        ),
+        UNIT,
+    ),
+    Mutation::of(
+        "an attempt whose file is damaged is started again",
+        HEAR,
+        (
+            "Ok(Verdict::Damaged) => self.unowned(now, job, turn),",
+            "Ok(Verdict::Damaged) => self.never_ran(now, job, turn),",
         ),
         UNIT,
     ),

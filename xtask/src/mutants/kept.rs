@@ -187,15 +187,36 @@ pub(super) const SUPERVISOR: &[Mutation] = &[
         "an owner file that somebody holds is claimed",
         OWNER,
         (
-            "        if owner.try_lock()? == Lock::Held {\n            return Err(Errno::AGAIN);\n        }\n        if",
-            "        if",
+            "        if self.try_lock()? == Lock::Held {\n            return Err(Errno::AGAIN);\n        }\n        let view",
+            "        let view",
         ),
         &["-p meanwhile-supervisor --lib owner", "-p meanwhile-daemon --lib engine"],
     ),
     Mutation::of(
         "an attempt that has started is claimed again",
         OWNER,
-        ("if owner.read()?.started.is_some() {", "if false {"),
+        ("if view.damaged || view.started.is_some() {", "if view.damaged {"),
+        OWNER_TESTS,
+    ),
+    Mutation::of(
+        "what may have started is claimed again",
+        OWNER,
+        ("if view.damaged || view.started.is_some() {", "if view.started.is_some() {"),
+        OWNER_TESTS,
+    ),
+    Mutation::of(
+        "a file of another length is believed",
+        OWNER,
+        ("if len != LEN {", "if len < LEN {"),
+        OWNER_TESTS,
+    ),
+    Mutation::of(
+        "a mark that does not check was never made",
+        OWNER,
+        (
+            "damaged: header.is_none() || (started.is_none() && !unmarked),",
+            "damaged: header.is_none() && unmarked,",
+        ),
         OWNER_TESTS,
     ),
     Mutation::of(
@@ -225,16 +246,13 @@ pub(super) const SUPERVISOR: &[Mutation] = &[
     Mutation::of(
         "a supervisor starts what another has started",
         ATTEMPT,
-        (
-            "if header.token == spec.token && view.started.is_none()",
-            "if header.token == spec.token",
-        ),
+        ("if header.token == spec.token && !may_have_started", "if header.token == spec.token"),
         BEHAVIOUR,
     ),
     Mutation::of(
         "a supervisor starts with a file of another attempt",
         ATTEMPT,
-        ("if header.token == spec.token && view.started.is_none()", "if view.started.is_none()"),
+        ("if header.token == spec.token && !may_have_started", "if !may_have_started"),
         BEHAVIOUR,
     ),
     Mutation::of(

@@ -14,7 +14,7 @@ mod kept;
 mod list;
 mod runs;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -94,7 +94,9 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
         println!("{} mutations", mutations.len());
         return Ok(());
     }
-    let runs = Runs::prepare(&cargo::target_directory()?.join("mutants"))?;
+    let target = cargo::target_directory()?;
+    let file = target.join("mutants.json");
+    let runs = Runs::prepare(&target.join("mutants"))?;
     let began = Instant::now();
     check_unbroken(&runs, &mutations)?;
     let mut fates = Vec::new();
@@ -104,9 +106,9 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
         tell(number + 1, mutations.len(), mutation, &fate, from.elapsed());
         fates.push((*mutation, fate));
         // A run takes hours: one that is stopped keeps what it found.
-        write(&fates)?;
+        write(&fates, &file)?;
     }
-    account(&fates, began.elapsed())
+    account(&fates, &file, began.elapsed())
 }
 
 /// A test that fails without a mutation would catch every one.
@@ -155,7 +157,7 @@ fn short(file: &str) -> &str {
     file.trim_start_matches("crates/")
 }
 
-fn account(fates: &[(&Mutation, Fate)], took: Duration) -> Outcome {
+fn account(fates: &[(&Mutation, Fate)], file: &Path, took: Duration) -> Outcome {
     let count = |test: &dyn Fn(&Mutation, &Fate) -> bool| {
         fates.iter().filter(|(mutation, fate)| test(mutation, fate)).count()
     };
@@ -167,7 +169,6 @@ fn account(fates: &[(&Mutation, Fate)], took: Duration) -> Outcome {
         fates.len(),
         took.as_secs()
     );
-    let file = write(fates)?;
     println!("mutants: the account is in {}", file.display());
     match wrong {
         0 => Ok(()),
@@ -176,9 +177,8 @@ fn account(fates: &[(&Mutation, Fate)], took: Duration) -> Outcome {
 }
 
 /// For the page on reliability. What was tried now takes the place of what was tried before.
-fn write(fates: &[(&Mutation, Fate)]) -> Outcome<PathBuf> {
-    let file = cargo::target_directory()?.join("mutants.json");
-    let before: Value = std::fs::read(&file)
+fn write(fates: &[(&Mutation, Fate)], file: &Path) -> Outcome {
+    let before: Value = std::fs::read(file)
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
@@ -198,8 +198,7 @@ fn write(fates: &[(&Mutation, Fate)]) -> Outcome<PathBuf> {
         "survived": count("SURVIVED") - equivalent, "equivalent": equivalent, "rows": rows,
     });
     let text = serde_json::to_string_pretty(&account).map_err(|error| error.to_string())?;
-    std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
-    Ok(file)
+    std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 fn row(mutation: &Mutation, fate: &Fate) -> Value {

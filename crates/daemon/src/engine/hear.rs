@@ -191,6 +191,7 @@ impl Engine {
             }
             Ok(Verdict::Held(header)) => self.reach(now, job, header.as_ref()),
             Ok(Verdict::NeverRan) if self.may_have_started(job) => self.unowned(now, job, turn),
+            Ok(Verdict::Damaged) => self.unowned(now, job, turn),
             Ok(Verdict::NeverRan) => self.never_ran(now, job, turn),
             Ok(Verdict::Ended { record, leftovers: false, .. }) => {
                 self.ended(now, job, &record, turn);
@@ -223,7 +224,7 @@ impl Engine {
         if self.earlier_boot.contains(&job.token) {
             return self.found(now, job, Found::Rebooted, turn);
         }
-        tracing::warn!(task = %job.task, "its owner file is gone; ending what is left");
+        tracing::warn!(task = %job.task, "its owner file is gone or damaged; ending what is left");
         self.look_after_unowned(job, Remains { report: Report::Lost, over: false });
     }
 

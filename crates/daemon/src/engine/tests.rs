@@ -419,7 +419,7 @@ fn a_start_for_which_there_is_no_room_is_tried_again_and_can_be_cancelled() {
         let mut bench = Bench::new(BOOT);
         let (task, next) = (bench.running(1), bench.queued(2));
         // Whoever has the lock makes the claim fail as a want of descriptors or processes does.
-        let path = bench.owner_path(next);
+        let path = bench.owner_path(next).with_file_name("owner.new");
         let looked_at = std::fs::File::create(&path).unwrap();
         looked_at.lock().unwrap();
         let mut supervisor = Scripted::of(&bench, task);

@@ -3,9 +3,10 @@
 //! | lock | file says                | verdict                                            |
 //! |------|--------------------------|----------------------------------------------------|
 //! | held | anything                 | a supervisor lives (or a start is in flight to one) |
+//! | free | nothing: it is damaged   | it may have run: lost, and nobody can say where     |
 //! | free | an exit record           | it ended so                                        |
 //! | free | not started              | it never ran                                       |
-//! | free | started, this boot       | it ran; its supervisor is gone: lost               |
+//! | free | started (or the mark is damaged), this boot | it ran; its supervisor is gone: lost |
 //! | free | started, another boot    | the machine was restarted under it                 |
 //!
 //! What the files say is the truth within one boot. After another, a file or a mark may be missing because it was not on
@@ -32,6 +33,8 @@ pub(super) enum Verdict {
     Ended { record: Box<ExitRecord>, leftovers: bool, view: Box<OwnerView> },
     /// It ran, and nobody saw its end.
     Lost(Box<OwnerView>),
+    /// It may have run: the file was claimed, and does not even say by whom.
+    Damaged,
     /// It ran, and the machine was restarted since.
     Rebooted,
 }
@@ -64,20 +67,21 @@ fn judge(lock: Lock, view: OwnerView, boot_id: &[u8; 16], token: AttemptToken) -
     if lock == Lock::Held {
         return Verdict::Held(view.header);
     }
+    let Some(header) = &view.header else { return Verdict::Damaged };
     // A header of another token is what an earlier start of the same attempt left; this one never came
     // as far as claiming the file.
-    let Some(header) = view.header.as_ref().filter(|h| h.token.0 == token.0) else {
+    if header.token.0 != token.0 {
         return Verdict::NeverRan;
-    };
+    }
     let same_boot = header.boot_id == *boot_id;
     if let Some(record) = view.exit.clone().filter(|r| r.token.0 == token.0) {
         let leftovers = same_boot && record.tree == TreeState::Pending;
         return Verdict::Ended { record: Box::new(record), leftovers, view: Box::new(view) };
     }
-    match (view.started, same_boot) {
-        (None, _) => Verdict::NeverRan,
-        (Some(_), true) => Verdict::Lost(Box::new(view)),
-        (Some(_), false) => Verdict::Rebooted,
+    match (view.started.is_some() || view.damaged, same_boot) {
+        (false, _) => Verdict::NeverRan,
+        (true, true) => Verdict::Lost(Box::new(view)),
+        (true, false) => Verdict::Rebooted,
     }
 }
 
@@ -106,6 +110,7 @@ mod tests {
             started: started.then_some(StartedMark { wall_ms: 1, boottime_ms: 1 }),
             main: None,
             exit: None,
+            damaged: false,
         }
     }
 
@@ -118,6 +123,18 @@ mod tests {
         assert!(matches!(check(Lock::Taken, view(1, 9, true)), Verdict::Lost(_)));
         assert!(matches!(check(Lock::Taken, view(2, 9, true)), Verdict::Rebooted));
         assert!(matches!(check(Lock::Taken, view(1, 8, true)), Verdict::NeverRan), "another token");
+    }
+
+    #[test]
+    fn damage_is_never_read_as_an_attempt_that_did_not_start() {
+        let check = |view| judge(Lock::Taken, view, &BOOT, TOKEN);
+        let without_a_header = OwnerView { header: None, damaged: true, ..view(1, 9, true) };
+        assert!(matches!(check(without_a_header), Verdict::Damaged));
+        let no_mark = |boot| OwnerView { damaged: true, ..view(boot, 9, false) };
+        assert!(matches!(check(no_mark(1)), Verdict::Lost(_)));
+        assert!(matches!(check(no_mark(2)), Verdict::Rebooted));
+        let held = OwnerView { header: None, damaged: true, ..view(1, 9, true) };
+        assert!(matches!(judge(Lock::Held, held, &BOOT, TOKEN), Verdict::Held(None)));
     }
 
     fn ended(boot: u8, token: u8, tree: TreeState) -> OwnerView {

@@ -615,8 +615,9 @@ fn fence(owner: &Owner, spec: &StartSpec) -> Result<(), RefusedWhy> {
         Ok(Lock::Held) | Err(_) => return Err(RefusedWhy::OwnerFile),
     }
     let view = owner.read().map_err(|_| RefusedWhy::OwnerFile)?;
+    let may_have_started = view.damaged || view.started.is_some();
     match view.header {
-        Some(header) if header.token == spec.token && view.started.is_none() => Ok(()),
+        Some(header) if header.token == spec.token && !may_have_started => Ok(()),
         _ => Err(RefusedWhy::Malformed),
     }
 }

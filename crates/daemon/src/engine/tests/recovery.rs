@@ -110,3 +110,58 @@ fn an_attempt_whose_owner_file_is_gone_is_lost_and_no_mystery() {
     bench.until(|b| b.state(task).is_terminal());
     assert_eq!(bench.cause(task), Cause::Lost);
 }
+
+/// With the file of a start in flight cut or lengthened it is not known whether the attempt ran: it is not run again.
+#[test]
+fn a_start_in_flight_whose_file_has_another_length_is_lost_and_not_made_again() {
+    use meanwhile_supervisor::limits::OWNER_LEN;
+    for len in [0, OWNER_LEN / 2, OWNER_LEN - 1, OWNER_LEN, OWNER_LEN + 1] {
+        let mut bench = Bench::new(BOOT);
+        let task = bench.queued(1);
+        bench.record(task, Fact::Starting { token: token(task) });
+        drop(Scripted::of(&bench, task));
+        let file = std::fs::File::options().write(true).open(bench.owner_path(task)).unwrap();
+        file.set_len(len).unwrap();
+        bench.start();
+        bench.until(|b| b.state(task).is_terminal() || requeued(b));
+        if len == OWNER_LEN {
+            assert!(requeued(&bench), "it was claimed and never started");
+        } else {
+            assert!(!requeued(&bench), "with {len} bytes");
+            assert_eq!((bench.state(task), bench.cause(task)), (State::Interrupted, Cause::Lost));
+        }
+    }
+}
+
+fn requeued(bench: &Bench) -> bool {
+    let events = bench.store.clone().events_since(0, 1000, &EventFilter::default()).unwrap();
+    events.iter().any(|event| matches!(event.what, Logged::Requeued { .. }))
+}
+
+#[test]
+fn what_nothing_could_kill_frees_its_seat_though_the_daemon_that_knew_of_it_is_gone() {
+    let mut bench = Bench::new(BOOT);
+    let (task, next) = (bench.running(1), bench.queued(2));
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    supervisor.found(&mut bench, Phase::Running);
+    let unkillable = FromSupervisor::Unkillable { token: Token(token(task).0), pids: vec![1] };
+    supervisor.say(&mut bench, &unkillable);
+    assert_eq!(bench.cause(task), Cause::Unkillable);
+    let mut bench = after_its_daemon(bench);
+    drop(supervisor);
+    bench.start();
+    assert!(bench.engine().unreached.iter().any(|u| u.job.task == task), "it is looked after");
+    assert_eq!(bench.state(next), State::Queued);
+    bench.until(|b| b.state(next) != State::Queued);
+    assert_eq!(bench.cause(task), Cause::Unkillable, "its end stays what it was");
+}
+
+/// The same home and store, for another daemon.
+fn after_its_daemon(bench: Bench) -> Bench {
+    let Bench { _base, home, store, order, engine, .. } = bench;
+    drop(engine);
+    let bell = Arc::new(Bell::new().unwrap());
+    let (postbox, letters) = Postbox::new(Arc::clone(&bell));
+    Bench { _base, home, store, postbox, engine: None, parts: Some((letters, bell)), order }
+}
