@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::duration::Span;
 use crate::ids::TaskId;
 
 /// Why an attempt ended as it did; `kind` is the name.
@@ -112,4 +113,37 @@ pub enum Cause {
     /// A cause of a newer daemon that this client does not know.
     #[serde(other)]
     Unknown,
+}
+
+impl Cause {
+    /// In a few words: `exit 2`, `SIGKILL`, `timeout after 5m`. Words of tasks are in it as they are: sanitise it.
+    pub fn words(&self) -> String {
+        match self {
+            Cause::Exit { code } => format!("exit {code}"),
+            Cause::Signal { name } => name.clone(),
+            Cause::Timeout { after } => format!("timeout after {}", Span::from_ms(*after)),
+            Cause::IdleTimeout { after } => format!("silent for {}", Span::from_ms(*after)),
+            Cause::Stalled { after } => format!("no progress for {}", Span::from_ms(*after)),
+            Cause::SpawnError { message, .. } => format!("cannot start: {message}"),
+            Cause::Oom => "out of memory".to_owned(),
+            Cause::PidsLimit { limit } => format!("more than {limit} processes"),
+            Cause::LogFull => "log full".to_owned(),
+            Cause::Lost => "supervisor lost".to_owned(),
+            Cause::Reboot => "machine restarted".to_owned(),
+            Cause::Dependency { task } => format!("unmet dependency {task}"),
+            Cause::EmptyResult => "empty result".to_owned(),
+            Cause::AgentError { message, .. } => format!("agent error: {message}"),
+            Cause::PermissionDenied { what } => format!("permission denied: {what}"),
+            Cause::Loop { tool, count } => format!("called {tool} {count} times over"),
+            Cause::Budget { limit, used } => format!("budget used up: {used} of {limit}"),
+            Cause::Poison { crashes } => format!("poison: {crashes} crashes at start"),
+            Cause::Unkillable => "processes that cannot be killed".to_owned(),
+            Cause::CancelledBy { who } => format!("by {who}"),
+            Cause::Reported { by, message: Some(message) } => {
+                format!("reported by {by}: {message}")
+            }
+            Cause::Reported { by, message: None } => format!("reported by {by}"),
+            Cause::Unknown => "a cause this program does not know".to_owned(),
+        }
+    }
 }

@@ -29,6 +29,7 @@ pub mod openapi;
 pub mod output;
 pub mod query;
 pub mod routes;
+pub mod sanitise;
 pub mod select;
 pub mod size;
 pub mod submit;

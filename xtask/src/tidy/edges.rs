@@ -13,7 +13,7 @@ use crate::{Outcome, cargo};
 const FAULTPOINT: &str = "meanwhile-faultpoint";
 
 /// Each room with the rooms it may depend on. Tests may use `testkit` besides.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("meanwhile-core", &[]),
     (FAULTPOINT, &[]),
     ("meanwhile-api", &[]),
@@ -31,7 +31,21 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             FAULTPOINT,
         ],
     ),
-    ("meanwhile", &["meanwhile-api", "meanwhile-daemon", "meanwhile-supervisor", FAULTPOINT]),
+    // A client like any other: it must not know more than the interface tells.
+    ("meanwhile-mcp", &["meanwhile-api"]),
+    // Files and words of agents: it asks nobody.
+    ("meanwhile-integrations", &[]),
+    (
+        "meanwhile",
+        &[
+            "meanwhile-api",
+            "meanwhile-daemon",
+            "meanwhile-integrations",
+            "meanwhile-mcp",
+            "meanwhile-supervisor",
+            FAULTPOINT,
+        ],
+    ),
     ("meanwhile-testkit", &["meanwhile-core", "meanwhile-store"]),
     // Reads records itself, so that it need not believe the program it breaks.
     (
@@ -66,8 +80,14 @@ const CLOSED: [(&str, &[&str], &str); 2] = [
 
 /// Crates that bring an async runtime, and the rooms that may have one.
 const RUNTIMES: [&str; 4] = ["tokio", "hyper", "hyper-util", "futures"];
-const MAY_HAVE_A_RUNTIME: [&str; 5] =
-    ["meanwhile-api", "meanwhile-daemon", "meanwhile", "meanwhile-testkit", "meanwhile-fuzz"];
+const MAY_HAVE_A_RUNTIME: [&str; 6] = [
+    "meanwhile-api",
+    "meanwhile-daemon",
+    "meanwhile-mcp",
+    "meanwhile",
+    "meanwhile-testkit",
+    "meanwhile-fuzz",
+];
 
 /// The only file of the command line that may name the daemon and the supervisor.
 const ENTRY: &str = "crates/cli/src/entry.rs";

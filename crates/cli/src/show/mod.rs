@@ -8,11 +8,12 @@ pub(crate) mod card;
 pub(crate) mod live;
 pub(crate) mod paint;
 pub(crate) mod rows;
-pub(crate) mod sanitise;
 pub(crate) mod screen;
 pub(crate) mod table;
 pub(crate) mod when;
 pub(crate) mod words;
+
+pub(crate) use meanwhile_api::sanitise;
 
 #[cfg(test)]
 pub(crate) mod sample;

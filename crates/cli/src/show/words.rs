@@ -3,9 +3,9 @@
 //! What it is for: the same cause reads the same in `list`, `status`, `wait` and `follow`. What it owns: the wording,
 //! the quoting of commands, and the part of an id that suffices. What it never does: colour or align.
 
+use meanwhile_api::Timestamp;
 use meanwhile_api::cause::Cause;
 use meanwhile_api::task::{Outcome, State, Task, WaitingFor};
-use meanwhile_api::{Span, Timestamp};
 
 use crate::show::{sanitise, when};
 
@@ -14,32 +14,7 @@ const PREFIX_MIN: usize = 4;
 
 /// Why an attempt ended, in a few words: `exit 2`, `SIGKILL`, `timeout after 5m`.
 pub(crate) fn cause(cause: &Cause) -> String {
-    let text = match cause {
-        Cause::Exit { code } => format!("exit {code}"),
-        Cause::Signal { name } => name.clone(),
-        Cause::Timeout { after } => format!("timeout after {}", Span::from_ms(*after)),
-        Cause::IdleTimeout { after } => format!("silent for {}", Span::from_ms(*after)),
-        Cause::Stalled { after } => format!("no progress for {}", Span::from_ms(*after)),
-        Cause::SpawnError { message, .. } => format!("cannot start: {message}"),
-        Cause::Oom => "out of memory".to_owned(),
-        Cause::PidsLimit { limit } => format!("more than {limit} processes"),
-        Cause::LogFull => "log full".to_owned(),
-        Cause::Lost => "supervisor lost".to_owned(),
-        Cause::Reboot => "machine restarted".to_owned(),
-        Cause::Dependency { task } => format!("unmet dependency {task}"),
-        Cause::EmptyResult => "empty result".to_owned(),
-        Cause::AgentError { message, .. } => format!("agent error: {message}"),
-        Cause::PermissionDenied { what } => format!("permission denied: {what}"),
-        Cause::Loop { tool, count } => format!("called {tool} {count} times over"),
-        Cause::Budget { limit, used } => format!("budget used up: {used} of {limit}"),
-        Cause::Poison { crashes } => format!("poison: {crashes} crashes at start"),
-        Cause::Unkillable => "processes that cannot be killed".to_owned(),
-        Cause::CancelledBy { who } => format!("by {who}"),
-        Cause::Reported { by, message: Some(message) } => format!("reported by {by}: {message}"),
-        Cause::Reported { by, message: None } => format!("reported by {by}"),
-        Cause::Unknown => "a cause this program does not know".to_owned(),
-    };
-    sanitise::line(&text)
+    sanitise::line(&cause.words())
 }
 
 /// Whether it did its work; a partial success is none.

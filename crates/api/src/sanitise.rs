@@ -1,15 +1,16 @@
-//! Text of tasks made safe for a terminal.
+//! Text of tasks made safe for a terminal or a model.
 //!
 //! What it is for: output, names, labels, directories and error texts come from programs that may be hostile; a
-//! terminal must not obey them. What it owns: the one filter, as a stream (sequences and characters may be cut by
-//! a read) and for single lines. What it never does: filter `--raw`, or hide text that is not a control sequence.
+//! terminal must not obey them, nor a model read what a person does not see. What it owns: the one filter, as a stream
+//! (sequences and characters may be cut by a read) and for single lines. What it never does: filter `--raw`, or hide
+//! text that is not a control sequence.
 //!
 //! Removed: C0 but tab and newline, C1, escape sequences (CSI, OSC, DCS, SOS, PM, APC, also unterminated ones),
 //! bidirectional controls and other invisible format characters, which can make text read differently than it is.
 
 /// The filter, which remembers where in a sequence the last piece of text stopped.
 #[derive(Debug, Default)]
-pub(crate) struct Sanitiser {
+pub struct Sanitiser {
     state: State,
     /// The bytes of a character whose rest has not arrived yet: at most 3.
     partial: Vec<u8>,
@@ -35,7 +36,7 @@ enum State {
 
 impl Sanitiser {
     /// The harmless text in these bytes. Invalid UTF-8 becomes U+FFFD.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> String {
+    pub fn push(&mut self, bytes: &[u8]) -> String {
         let joined;
         let mut rest = bytes;
         if !self.partial.is_empty() {
@@ -65,7 +66,7 @@ impl Sanitiser {
     }
 
     /// What is left at the end: a character that was cut for good.
-    pub(crate) fn finish(&mut self) -> String {
+    pub fn finish(&mut self) -> String {
         let mut out = String::new();
         if !std::mem::take(&mut self.partial).is_empty() {
             self.character('\u{fffd}', &mut out);
@@ -130,7 +131,7 @@ impl Sanitiser {
 }
 
 /// Text that is shown within a line: sanitised, and every run of white space in it is one space.
-pub(crate) fn line(text: &str) -> String {
+pub fn line(text: &str) -> String {
     let clean = block(text);
     if !clean.contains(['\n', '\t']) {
         return clean;
@@ -139,7 +140,7 @@ pub(crate) fn line(text: &str) -> String {
 }
 
 /// Text of several lines, sanitised.
-pub(crate) fn block(text: &str) -> String {
+pub fn block(text: &str) -> String {
     let mut filter = Sanitiser::default();
     let mut out = filter.push(text.as_bytes());
     out.push_str(&filter.finish());

@@ -1,0 +1,51 @@
+//! The MCP face: few tools for agents, over stdio and over Streamable HTTP.
+//!
+//! What it is for: an agent launches background commands through tools it already has, goes on, and reads results in
+//! few tokens. What it owns: the tools with their words, the MCP task that a `wait` can be, which session a call
+//! belongs to, and the patience with a model that polls. What it never does: read the store, decide about a task, read
+//! the environment or a file, or keep anything that a later process would need.
+//!
+//! ```text
+//! agent --stdio--> rmcp --\
+//!                          server --> tool/* --> meanwhile_api::client --> daemon
+//! agent --HTTP--> guard --/   \-> waits (tasks/get): the id says what is waited for
+//! ```
+
+mod answer;
+mod arguments;
+mod digest;
+mod fence;
+mod guard;
+mod http;
+mod limits;
+mod listing;
+mod patience;
+mod server;
+mod session;
+mod setup;
+mod tool;
+mod waits;
+mod words;
+
+pub use http::{Http, Token};
+pub use setup::{Connect, Setup};
+
+use meanwhile_api::{ApiError, ErrorCode};
+use rmcp::ServiceExt as _;
+
+/// Serves one client over standard input and output, until it closes them.
+///
+/// # Errors
+/// When what arrives first is no beginning of MCP, or the streams break.
+pub async fn serve_stdio(setup: Setup) -> Result<(), ApiError> {
+    let failed =
+        |what: String| ApiError::new(ErrorCode::BadRequest, format!("speak MCP on stdio: {what}"));
+    let server = server::Server::for_one_client(setup)?;
+    let running = match server.serve(rmcp::transport::stdio()).await {
+        Ok(running) => running,
+        // A client that looked and left has done nothing wrong.
+        Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    running.waiting().await.map(|_| ()).map_err(|error| failed(error.to_string()))
+}

@@ -1,0 +1,155 @@
+//! `wait`: until tasks end.
+//!
+//! What it is for: the one tool that may take long. What it owns: the choice between an MCP task (for peers that
+//! declared them on 2026-07-28) and blocking for a while (for every other), and the signs of life. What it never does:
+//! start work that a refusal would leave behind, or end a task.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use meanwhile_api::client::Client;
+use meanwhile_api::event::EventsQuery;
+use meanwhile_api::select::Select;
+use meanwhile_api::task::Task;
+use meanwhile_api::wait::{Until, Verdict, WaitReply, WaitRequest};
+use meanwhile_api::{ApiError, Span, TaskId};
+use rmcp::RoleServer;
+use rmcp::model::{CallToolResponse, CreateTaskResult, ProgressNotificationParam, ProtocolVersion};
+use rmcp::service::RequestContext;
+use tokio::time::sleep;
+
+use super::list::state_of;
+use super::{Answer, Call};
+use crate::arguments::{self, Arguments};
+use crate::digest::{self, Told};
+use crate::patience::print;
+use crate::waits::{self, Wait};
+use crate::{limits, words};
+
+pub(super) async fn wait(call: &Call<'_>, arguments: Arguments) -> Answer {
+    let asked: arguments::Wait = arguments::read("wait", arguments)?;
+    let any = asked.any;
+    // As short as can be: it says which tasks are meant, and refuses what could never end.
+    let now = request(asked.select()?, any, Duration::from_millis(1));
+    let now = call.client.wait(&now).await?;
+    if now.verdict != Verdict::TimedOut {
+        return ended(&call.client, &now, any).await;
+    }
+    let ids: Vec<TaskId> = now.tasks.iter().map(|task| task.id.clone()).collect();
+    if may_be_a_task(call.context)
+        && let Some(wait) = as_a_task(&asked, &ids, &now.tasks)
+    {
+        let id = wait.id();
+        call.shared.cancelled.forget(&id);
+        let message = words::short(&waits::status_of(&now.tasks), 300);
+        let task = waits::seed(&id, &now.tasks, call.now()).with_status_message(message);
+        return Ok(CallToolResponse::Task(CreateTaskResult::new(task)));
+    }
+    let question = print((&call.claim.name, "wait", &ids, any));
+    let hold = call.shared.patience.hold(question, state_of(&now.tasks), call.now());
+    let asked = asked.timeout.map_or(limits::WAIT_DEFAULT, Span::as_duration);
+    let time = asked.min(limits::WAIT_MAX).max(hold.unwrap_or_default());
+    let reply = block(call, request(Select::Ids(ids), any, time), time).await?;
+    call.shared.patience.answered(question, state_of(&reply.tasks), call.now());
+    if reply.verdict != Verdict::TimedOut {
+        return ended(&call.client, &reply, any).await;
+    }
+    let (tasks, more) = shown(&reply);
+    Ok(digest::running(&Told { tasks, more, gone: &[], any }).into())
+}
+
+fn request(select: Select, any: bool, time: Duration) -> WaitRequest {
+    let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    WaitRequest { select, any, until: Until::Done, timeout: Some(Span::from_ms(ms)) }
+}
+
+async fn ended(client: &Client, reply: &WaitReply, any: bool) -> Answer {
+    if reply.tasks.is_empty() {
+        return Ok(crate::answer::words("There is nothing to wait for: no unfinished task.").into());
+    }
+    let (tasks, more) = shown(reply);
+    Ok(digest::ended(client, &Told { tasks, more, gone: &[], any }).await?.into())
+}
+
+/// As many as an answer shows, and how many more there are.
+fn shown(reply: &WaitReply) -> (&[Task], u64) {
+    let most = usize::try_from(limits::SHOWN_MAX).unwrap_or(usize::MAX);
+    let shown = &reply.tasks[..reply.tasks.len().min(most)];
+    (shown, (reply.tasks.len() - shown.len()) as u64)
+}
+
+/// Whether this peer understands an MCP task. Asked before anything is promised: the library makes a task for an older
+/// peer that lists the extension, and turns one into an error for a peer that does not.
+fn may_be_a_task(context: &RequestContext<RoleServer>) -> bool {
+    let declared = context.client_capabilities().is_some_and(|it| it.supports_tasks());
+    let new = |it: ProtocolVersion| it.as_str() >= ProtocolVersion::V_2026_07_28.as_str();
+    declared && context.protocol_version().is_some_and(new)
+}
+
+/// The wait as an id can say it; none where there are too many tasks and no group that names them.
+fn as_a_task(asked: &arguments::Wait, ids: &[TaskId], tasks: &[Task]) -> Option<Wait> {
+    if ids.len() <= limits::IDS_IN_A_WAIT {
+        let ids = ids.to_vec();
+        return Some(if asked.any { Wait::Any(ids) } else { Wait::All(ids) });
+    }
+    let group = asked.group.clone().filter(|_| !asked.any)?;
+    let session = tasks.first()?.session.clone();
+    Some(Wait::Group { session, group })
+}
+
+/// Waits, and says now and then that it does.
+async fn block(
+    call: &Call<'_>,
+    request: WaitRequest,
+    time: Duration,
+) -> Result<WaitReply, ApiError> {
+    let Select::Ids(ids) = &request.select else { return call.client.wait(&request).await };
+    let done = AtomicUsize::new(0);
+    tokio::select! {
+        reply = call.client.wait(&request) => reply,
+        () = tell(call.context, &done, ids.len(), time) => unreachable!("it goes on for ever"),
+        () = count(call, ids, &done) => unreachable!("it goes on for ever"),
+        // Nobody reads the answer any more: any will do, soon.
+        () = call.context.ct.cancelled() => {
+            call.client.wait(&WaitRequest { timeout: Some(Span::from_ms(1)), ..request.clone() }).await
+        }
+    }
+}
+
+/// Notifies of progress, where that was asked for; never returns.
+async fn tell(
+    context: &RequestContext<RoleServer>,
+    done: &AtomicUsize,
+    all: usize,
+    time: Duration,
+) {
+    let Some(token) = context.meta.get_progress_token() else {
+        return std::future::pending().await;
+    };
+    let mut waited = Duration::ZERO;
+    loop {
+        sleep(limits::PROGRESS_EVERY).await;
+        waited += limits::PROGRESS_EVERY;
+        let message = format!("{} of {all} ended while waiting", done.load(Ordering::Relaxed));
+        let progress = ProgressNotificationParam::new(token.clone(), waited.as_secs_f64())
+            .with_total(time.as_secs_f64())
+            .with_message(message);
+        // A peer that is gone ends the call by itself.
+        let _ = context.peer.notify_progress(progress).await;
+    }
+}
+
+/// Counts those that end; never returns.
+async fn count(call: &Call<'_>, ids: &[TaskId], done: &AtomicUsize) {
+    if call.context.meta.get_progress_token().is_some() {
+        let query = EventsQuery { kind: vec!["ended".to_owned()], ..EventsQuery::default() };
+        let mut events = call.client.events(query);
+        // Without events there is no count, and the wait itself tells the error.
+        while let Ok(event) = events.next().await {
+            if event.task.is_some_and(|id| ids.contains(&id)) {
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,282 @@
+//! The MCP task that a `wait` can be (extension io.modelcontextprotocol/tasks of 2026-07-28).
+//!
+//! What it is for: a client that can, puts a wait in the background and wakes its model once, with the digest. What it
+//! owns: the id, which says what is waited for: the task ids themselves, or the group. They are on disk before the id is
+//! sent, and every later process of this server, and every other one, can answer for it. What it never does: keep a
+//! wait (only that one was cancelled is remembered here: its client does not ask again), or end a task.
+//!
+//! ```text
+//! wait:ID:ID      all of these        any:ID:ID       the first success among them
+//! group:SESSION:GROUP                 all of a group, for which there are too many ids
+//! ```
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use meanwhile_api::client::Client;
+use meanwhile_api::list::ListQuery;
+use meanwhile_api::query::{percent_decode, percent_encode};
+use meanwhile_api::task::{State, Task};
+use meanwhile_api::{ApiError, TaskId, Timestamp, sanitise};
+use rmcp::ErrorData;
+use rmcp::model::{
+    DetailedTask, GetTaskResult, JsonObject, Task as McpTask, TaskPayload, TaskStatus,
+};
+use serde_json::{Value, json};
+
+use crate::digest::{self, Told};
+use crate::server::Shared;
+use crate::{limits, words};
+
+/// What is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// All of these.
+    All(Vec<TaskId>),
+    /// The first success among these.
+    Any(Vec<TaskId>),
+    /// All of a group of a session.
+    Group { session: String, group: String },
+}
+
+impl Wait {
+    /// The id of the MCP task.
+    pub(crate) fn id(&self) -> String {
+        let joined = |ids: &[TaskId]| ids.iter().map(TaskId::as_str).collect::<Vec<_>>().join(":");
+        match self {
+            Wait::All(ids) => format!("wait:{}", joined(ids)),
+            Wait::Any(ids) => format!("any:{}", joined(ids)),
+            Wait::Group { session, group } => {
+                format!("group:{}:{}", percent_encode(session), percent_encode(group))
+            }
+        }
+    }
+
+    /// What an id of ours says; none when it is not one.
+    pub(crate) fn from_id(id: &str) -> Option<Wait> {
+        let (kind, rest) = id.split_once(':')?;
+        let ids = || {
+            let ids: Vec<TaskId> = rest.split(':').map(TaskId::from).collect();
+            let fit = ids.len() <= limits::IDS_IN_A_WAIT && ids.iter().all(is_whole);
+            fit.then_some(ids)
+        };
+        match kind {
+            "wait" => ids().map(Wait::All),
+            "any" => ids().map(Wait::Any),
+            "group" => {
+                let (session, group) = rest.split_once(':')?;
+                let (session, group) = (percent_decode(session)?, percent_decode(group)?);
+                (!session.is_empty() && !group.is_empty()).then_some(Wait::Group { session, group })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Ten characters of the alphabet of task ids; the daemon knows the rest.
+fn is_whole(id: &TaskId) -> bool {
+    let plain = |b: u8| b.is_ascii_digit() || b.is_ascii_lowercase();
+    id.as_str().len() == 10 && id.as_str().bytes().all(plain)
+}
+
+/// The waits that were cancelled here.
+#[derive(Debug, Default)]
+pub(crate) struct Cancelled(Mutex<HashSet<String>>);
+
+impl Cancelled {
+    fn add(&self, id: &str) {
+        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if ids.len() >= limits::CANCELLED_MAX {
+            ids.clear();
+        }
+        ids.insert(id.to_owned());
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+
+    /// The same set is waited for anew.
+    pub(crate) fn forget(&self, id: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}
+
+/// What the daemon knows of it now.
+struct Seen {
+    tasks: Vec<Task>,
+    more: u64,
+    gone: Vec<TaskId>,
+    any: bool,
+    unfinished: bool,
+}
+
+/// `tasks/get`. An id of ours is always answered with a task, whatever became of what it names.
+pub(crate) async fn get(shared: &Shared, id: &str) -> Result<GetTaskResult, ErrorData> {
+    let wait = Wait::from_id(id).ok_or_else(|| unknown(id))?;
+    let now = (shared.clock)();
+    let looked = async {
+        let client = shared.sessions.onlooker()?;
+        let seen = look(&client, &wait).await?;
+        let payload = payload(shared, &client, id, &seen).await?;
+        Ok::<_, ApiError>((seen, payload))
+    };
+    let (seen, payload) = match looked.await {
+        Ok(looked) => looked,
+        Err(error) => {
+            // Not knowing is not an end: the next look may find the daemon again.
+            let task = seed(id, &[], now).with_status_message(sanitise::line(&error.message));
+            return Ok(GetTaskResult::new(DetailedTask::new(task, TaskPayload::Working)));
+        }
+    };
+    let message = match &payload {
+        TaskPayload::Cancelled => "the waiting was stopped; the tasks run on".to_owned(),
+        _ => words::short(&status(&seen), 300),
+    };
+    let task = seed(id, &seen.tasks, now).with_status_message(message);
+    Ok(GetTaskResult::new(DetailedTask::new(task, payload)))
+}
+
+/// `tasks/cancel`: ends the waiting, not the tasks, as an interrupt does on the command line.
+pub(crate) async fn cancel(shared: &Shared, id: &str) -> Result<(), ErrorData> {
+    let wait = Wait::from_id(id).ok_or_else(|| unknown(id))?;
+    let over = async {
+        let seen = look(&shared.sessions.onlooker()?, &wait).await?;
+        Ok::<_, ApiError>(is_over(&seen))
+    };
+    // What has ended stays as it ended; where that cannot be known, nobody waits for it any more.
+    if !over.await.unwrap_or(false) {
+        shared.cancelled.add(id);
+    }
+    Ok(())
+}
+
+/// `tasks/update`: we ask for nothing, so there is nothing to take.
+pub(crate) fn update(id: &str) -> Result<(), ErrorData> {
+    Wait::from_id(id).map(|_| ()).ok_or_else(|| unknown(id))
+}
+
+/// The task as it is answered first, and the frame of every later answer.
+pub(crate) fn seed(id: &str, tasks: &[Task], now: Timestamp) -> McpTask {
+    let created = tasks.iter().map(|task| task.created_at).max().unwrap_or(now);
+    let moments = |task: &Task| [Some(task.created_at), task.started_at, task.ended_at];
+    let updated = tasks.iter().flat_map(moments).flatten().max().unwrap_or(now);
+    McpTask::new(id, TaskStatus::Working, created.to_string(), updated.to_string())
+        .with_poll_interval_ms(limits::POLL_MS)
+}
+
+fn unknown(id: &str) -> ErrorData {
+    ErrorData::invalid_params(format!("no task `{}`", words::short(&sanitise::line(id), 80)), None)
+}
+
+async fn look(client: &Client, wait: &Wait) -> Result<Seen, ApiError> {
+    let all =
+        ListQuery { limit: Some(limits::SHOWN_MAX), any_session: true, ..ListQuery::default() };
+    let (query, any) = match wait {
+        Wait::All(ids) => (ListQuery { id: ids.clone(), ..all }, false),
+        Wait::Any(ids) => (ListQuery { id: ids.clone(), ..all }, true),
+        Wait::Group { session, group } => {
+            let (session, group) = (Some(session.clone()), Some(group.clone()));
+            (ListQuery { session, group, ..all }, false)
+        }
+    };
+    let reply = client.list(&query).await?;
+    let more = reply.total.saturating_sub(reply.tasks.len() as u64);
+    let mut unfinished = reply.tasks.iter().any(|task| !task.state.is_terminal());
+    if more > 0 && !unfinished {
+        let state = State::ALL.into_iter().filter(|state| !state.is_terminal()).collect();
+        unfinished =
+            client.list(&ListQuery { state, limit: Some(1), ..query.clone() }).await?.total > 0;
+    }
+    let known: HashSet<&TaskId> = reply.tasks.iter().map(|task| &task.id).collect();
+    let gone = query.id.iter().filter(|id| !known.contains(id)).cloned().collect();
+    let mut tasks = reply.tasks;
+    // In the order of the ids; the daemon lists the newest first.
+    tasks.sort_by_key(|task| query.id.iter().position(|id| *id == task.id));
+    Ok(Seen { tasks, more, gone, any, unfinished })
+}
+
+fn is_over(seen: &Seen) -> bool {
+    !seen.unfinished || (seen.any && seen.tasks.iter().any(words::succeeded))
+}
+
+async fn payload(
+    shared: &Shared,
+    client: &Client,
+    id: &str,
+    seen: &Seen,
+) -> Result<TaskPayload, ApiError> {
+    if !is_over(seen) {
+        let cancelled = shared.cancelled.has(id);
+        return Ok(if cancelled { TaskPayload::Cancelled } else { TaskPayload::Working });
+    }
+    if seen.tasks.is_empty() {
+        let message =
+            "the records of these tasks have been deleted; how they ended is not known any more";
+        let error = object(json!({"code": -32603, "message": message}));
+        return Ok(TaskPayload::Failed { error });
+    }
+    let Seen { tasks, more, gone, any, .. } = seen;
+    let result = digest::ended(client, &Told { tasks, more: *more, gone, any: *any }).await?;
+    let result = serde_json::to_value(&result).expect("an answer holds nothing that JSON cannot");
+    Ok(TaskPayload::Completed { result: object(result) })
+}
+
+fn object(value: Value) -> JsonObject {
+    match value {
+        Value::Object(object) => object,
+        _ => JsonObject::new(),
+    }
+}
+
+/// What a person sees beside the waiting: how far it is, and what runs.
+pub(crate) fn status_of(tasks: &[Task]) -> String {
+    let running = tasks.iter().filter(|task| !task.state.is_terminal());
+    let lines: Vec<String> = running.take(3).map(words::line).collect();
+    let tally = words::tally(tasks);
+    if lines.is_empty() { tally } else { format!("{tally}; {}", lines.join("; ")) }
+}
+
+fn status(seen: &Seen) -> String {
+    status_of(&seen.tasks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_says_what_is_waited_for_and_can_be_a_header() {
+        let ids = || vec![TaskId::from("0123456789"), TaskId::from("abcdefghjk")];
+        for wait in [
+            Wait::All(ids()),
+            Wait::Any(ids()),
+            Wait::Group { session: "a:b%\u{e9}".to_owned(), group: "g 1".to_owned() },
+        ] {
+            let id = wait.id();
+            assert!(id.bytes().all(|byte| byte.is_ascii_graphic()), "{id}");
+            assert_eq!(Wait::from_id(&id), Some(wait));
+        }
+    }
+
+    #[test]
+    fn what_is_no_id_of_ours_is_told_apart() {
+        let too_many = format!("wait:{}", ["0123456789"; 17].join(":"));
+        for bad in [
+            "",
+            "nonexistent",
+            "wait:",
+            "wait:abc",
+            "wait:0123456789:",
+            "wait:012345678\u{e9}",
+            "any:ABCDEFGHJK",
+            "group:",
+            "group:a",
+            "group:a:%ff",
+            "gate-test",
+            &too_many,
+        ] {
+            assert_eq!(Wait::from_id(bad), None, "{bad}");
+        }
+    }
+}
