@@ -100,7 +100,7 @@ impl Verb {
 }
 
 /// All commands, in the order of `--help`.
-pub(crate) static VERBS: [Verb; 20] = [
+pub(crate) static VERBS: [Verb; 23] = [
     verb::<command::run::Run>(
         "run",
         "launch the task",
@@ -155,6 +155,17 @@ pub(crate) static VERBS: [Verb; 20] = [
         "config",
         "configure",
         &["meanwhile config get", "meanwhile config set lanes.commands.limit 4"],
+    ),
+    verb::<command::install::Install>(
+        "install",
+        "install",
+        &["meanwhile install claude --dry-run", "meanwhile install --check"],
+    ),
+    verb::<command::install::Uninstall>("uninstall", "uninstall", &["meanwhile uninstall claude"]),
+    verb::<command::mcp::Mcp>(
+        "mcp",
+        "serve MCP",
+        &["meanwhile mcp", "meanwhile mcp --http 127.0.0.1:7778"],
     ),
     verb::<command::audit::Audit>("audit", "read the event log", &["meanwhile audit --follow"]),
     verb::<command::completions::Completions>(

@@ -87,6 +87,11 @@ pub(crate) fn config_path(globals: &Globals) -> Result<PathBuf, ApiError> {
     Ok(surroundings(globals).paths()?.config)
 }
 
+/// Where this home keeps what it must not lose.
+pub(crate) fn state_directory(globals: &Globals) -> Result<PathBuf, ApiError> {
+    Ok(surroundings(globals).paths()?.state)
+}
+
 /// What this process was started with.
 fn surroundings(globals: &Globals) -> Surroundings {
     Surroundings {

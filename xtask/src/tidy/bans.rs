@@ -83,6 +83,7 @@ const BANS: [Ban; 5] = [
             "host",
             "supervisor",
             "daemon",
+            "integrations",
             "cli",
             "testkit",
             "faults",

@@ -1,0 +1,85 @@
+//! One change inside a text, whatever the format, and what came of it.
+//!
+//! Owns: the words. Never knows a format (`json`, `toml`) or an agent (`plan`).
+
+use serde_json::Value;
+
+/// What is wanted in a file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Content {
+    /// A file of others, with comments or without.
+    Json(Vec<Edit>),
+    /// A file of others.
+    Toml(Vec<Edit>),
+    /// A file that is ours alone.
+    Whole(String),
+}
+
+/// One thing in a file of others.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Edit {
+    /// A member with that value; one of the same name is ours, in an older form.
+    Member { at: Vec<String>, value: Value },
+    /// An element of a list. One that mentions `mark` is ours, in an older form; without a mark only an equal one is.
+    Element { list: Vec<String>, value: Value, mark: Option<String> },
+}
+
+/// A path of keys.
+pub(crate) fn keys(path: &[&str]) -> Vec<String> {
+    path.iter().map(|key| (*key).to_owned()).collect()
+}
+
+/// What an edit found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It was there already.
+    Same,
+    /// An older form of it was there.
+    Older,
+    /// It was not there.
+    Nothing,
+}
+
+/// A text with all edits made.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Edited {
+    pub(crate) text: String,
+    /// For each edit.
+    pub(crate) found: Vec<Found>,
+    /// Objects and lists that had to be made to hold them: these go again when they are empty.
+    pub(crate) made: Vec<Vec<String>>,
+}
+
+/// Why a text cannot be edited.
+pub(crate) type Damage = String;
+
+impl Edit {
+    /// Where it is, for people.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Member { at, .. } => at.join("."),
+            Self::Element { list, value, mark } => {
+                let what = match (value, mark) {
+                    (Value::String(text), _) => text.clone(),
+                    (_, Some(mark)) => mark.clone(),
+                    _ => value.to_string(),
+                };
+                format!("{}: {what}", list.join("."))
+            }
+        }
+    }
+}
+
+/// Whether a value is ours: equal, or an older form that mentions the mark.
+pub(crate) fn is_ours(found: &Value, value: &Value, mark: Option<&str>) -> bool {
+    found == value || mark.is_some_and(|mark| mentions(found, mark))
+}
+
+fn mentions(value: &Value, mark: &str) -> bool {
+    match value {
+        Value::String(text) => text.contains(mark),
+        Value::Array(items) => items.iter().any(|item| mentions(item, mark)),
+        Value::Object(members) => members.values().any(|member| mentions(member, mark)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
