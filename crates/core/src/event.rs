@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use crate::cause::{Actor, Cause};
-use crate::id::{AttemptToken, TaskId};
+use crate::id::{AttemptToken, SessionId, TaskId};
+use crate::notice::Notice;
 use crate::spec::{Placement, TaskSpec};
 use crate::state::State;
 use crate::time::{Due, Wall};
@@ -44,8 +45,13 @@ pub enum Fact {
     Extended { timeout: Option<Duration>, deadline: Option<Wall>, by: Actor },
     /// Somebody asked for its end; it goes on until its supervisor says it is over.
     StopRequested { stop: Stop },
-    /// The attempt is over. Terminal.
-    Ended { end: Box<End> },
+    /// The attempt is over. Terminal. With a notice, the task is, and its session is told.
+    Ended { end: Box<End>, notice: Option<Box<Notice>> },
+    /// Four fifths of its running time are gone, and its session is told. Said again after a restart: the
+    /// notice is the same one then.
+    DeadlineNear { deadline: Wall, notice: Box<Notice> },
+    /// Its session has become another one: it belongs to that, and so do its unread notices.
+    Rebound { session: SessionId },
     /// Its supervisor never ran it: the same attempt is `queued` again, at its old place.
     Requeued { crashes: u32 },
     /// A further attempt is `queued` (`attempt` of the event is its number).
@@ -137,6 +143,8 @@ impl Fact {
             Self::Extended { .. } => "extended",
             Self::StopRequested { .. } => "stop_requested",
             Self::Ended { .. } => "ended",
+            Self::DeadlineNear { .. } => "deadline_near",
+            Self::Rebound { .. } => "rebound",
             Self::Requeued { .. } => "requeued",
             Self::Retried { by: None, .. } => "retried",
             Self::Retried { by: Some(_), .. } => "reopened",
@@ -158,6 +166,8 @@ impl Fact {
             | Self::Extended { .. }
             | Self::StopRequested { .. }
             | Self::Ended { .. }
+            | Self::DeadlineNear { .. }
+            | Self::Rebound { .. }
             | Self::Requeued { .. }
             | Self::Retried { .. }
             | Self::Emptied

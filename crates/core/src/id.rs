@@ -154,6 +154,10 @@ name! {
     GroupName
 }
 name! {
+    /// One turn of a parent conversation, as the parent calls it.
+    TurnName
+}
+name! {
     /// The random id of one changing request, kept 24 h so that a resent request happens once.
     RequestId
 }

@@ -42,6 +42,9 @@ pub enum Input {
     HoldStarts { reason: Option<String> },
     /// A readiness check succeeded.
     Ready { task: TaskId, token: AttemptToken, how: String },
+    /// A session has become another one (cleared, resumed): its unfinished tasks follow it, and so do `ended`
+    /// ones, of which it has not heard everything.
+    Rebind { from: SessionId, to: SessionId, ended: Vec<TaskId> },
     /// Nothing but time has passed.
     Tick,
 }

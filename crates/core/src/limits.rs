@@ -41,3 +41,7 @@ pub const GRACE: Duration = Duration::from_secs(10);
 pub const AGENT_COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 /// Bytes of log kept per task.
 pub const LOG_CAP: u64 = 64 << 20;
+/// The last part of its running time before which a task's session is told, as a divisor: a fifth.
+pub const WARNED_LAST_PART: u32 = 5;
+/// Running times below this are over before anybody could ask for more.
+pub const SHORTEST_WARNED: Duration = Duration::from_secs(1);

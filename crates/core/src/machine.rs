@@ -19,7 +19,9 @@ mod lane;
 mod lend;
 mod load;
 mod names;
+mod notices;
 mod promote;
+mod rebind;
 mod report;
 mod retry;
 mod row;
@@ -41,6 +43,7 @@ use crate::effect::Effect;
 use crate::event::{End, Event, Fact, Stop};
 use crate::id::{AttemptToken, LaneName, SessionId, TaskId, WaitId};
 use crate::input::{Input, Refusal, ReopenedTask};
+use crate::notice::Scope;
 use crate::spec::{Placement, TaskSpec};
 use crate::state::State;
 use crate::time::{Boot, Due, Now, Wall};
@@ -156,12 +159,15 @@ pub struct Core {
     rows: BTreeMap<TaskId, Row>,
     lanes: Names<LaneName, Lane>,
     sessions: Names<SessionId, Session>,
+    scopes: Names<Scope, Members>,
     /// Unfinished tasks below each ancestor, at any depth.
     descendants: BTreeMap<TaskId, BTreeSet<TaskId>>,
     /// Unfinished tasks that are after each target, ended or not.
     dependents: BTreeMap<TaskId, BTreeSet<TaskId>>,
     /// When queued tasks become eligible.
     due: BTreeSet<(Boot, TaskId)>,
+    /// When the sessions of running tasks are told that time runs out.
+    warnings: BTreeSet<(Boot, TaskId)>,
     queued: u32,
     starting: u32,
     next_order: u64,
@@ -193,6 +199,17 @@ struct Session {
     live: u32,
 }
 
+/// What is counted per scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Members {
+    /// Number in `Core::sessions`.
+    session: u32,
+    /// Rows in memory that name it.
+    rows: u32,
+    /// Unfinished tasks that "all done" waits for.
+    open: u32,
+}
+
 /// Tasks that have no row, from which `Retried` makes one again. Live it holds only the task that is
 /// being reopened; a replay keeps them all.
 #[derive(Debug, Default)]
@@ -210,9 +227,11 @@ impl Core {
             rows: BTreeMap::new(),
             lanes: Names::new(),
             sessions: Names::new(),
+            scopes: Names::new(),
             descendants: BTreeMap::new(),
             dependents: BTreeMap::new(),
             due: BTreeSet::new(),
+            warnings: BTreeSet::new(),
             queued: 0,
             starting: 0,
             next_order: 1,
@@ -263,6 +282,7 @@ impl Core {
             Input::Configure(config) => self.configure(*config),
             Input::HoldStarts { reason } => self.held = reason,
             Input::Ready { task, token, how } => self.became_ready(now, task, token, how, turn),
+            Input::Rebind { from, to, ended } => self.rebind(now, &from, &to, &ended, turn),
             Input::Tick => {}
         }
         self.fail_doomed(now, turn);
@@ -273,13 +293,15 @@ impl Core {
     /// seats and gives the answers that waited for them.
     pub fn settle(&mut self, now: Now, entropy: u64, turn: &mut Turn) {
         self.fail_doomed(now, turn);
+        self.warn_of_deadlines(now, turn);
         self.promote(now, entropy, turn);
     }
 
     /// When `Input::Tick` is due next, if nothing else happens.
     #[must_use]
     pub fn next_due(&self) -> Option<Boot> {
-        self.due.first().map(|(at, _)| *at)
+        let next = |moments: &BTreeSet<(Boot, TaskId)>| moments.first().map(|(at, _)| *at);
+        [next(&self.due), next(&self.warnings)].into_iter().flatten().min()
     }
 
     /// The settings obeyed now.
@@ -303,6 +325,8 @@ impl Core {
             | Fact::Extended { .. }
             | Fact::StopRequested { .. }
             | Fact::Ended { .. }
+            | Fact::DeadlineNear { .. }
+            | Fact::Rebound { .. }
             | Fact::Requeued { .. }
             | Fact::Emptied
             | Fact::Refused { .. } => attempt.unwrap_or(0),
@@ -326,8 +350,9 @@ impl Core {
         let Some(row) = self.rows.get(&task) else { return };
         let (again, token) = (Again::after(row, &end), row.token());
         let (state, seat_kept) = (end.state, end.seat_kept);
+        let notice = if again.is_none() { self.notice_of_end(row, state) } else { None };
         self.abandon_waits(task, turn);
-        if !self.emit(now, turn, task, Fact::Ended { end: Box::new(end) }) {
+        if !self.emit(now, turn, task, Fact::Ended { end: Box::new(end), notice }) {
             return;
         }
         // Whoever still has processes that nothing can kill takes no other work, and has its end yet to tell.

@@ -23,7 +23,7 @@ pub fn next(state: State, fact: &Fact) -> Result<State, Illegal> {
     match state {
         State::Queued => match fact {
             Fact::Starting { .. } => Ok(State::Starting),
-            Fact::Ended { end } => match end.state {
+            Fact::Ended { end, .. } => match end.state {
                 State::Cancelled | State::Failed | State::Completed => Ok(end.state),
                 State::Interrupted
                 | State::Queued
@@ -31,33 +31,40 @@ pub fn next(state: State, fact: &Fact) -> Result<State, Illegal> {
                 | State::Running
                 | State::InputRequired => illegal(),
             },
-            Fact::Extended { .. } | Fact::Refused { .. } => Ok(state),
+            Fact::Extended { .. } | Fact::Rebound { .. } | Fact::Refused { .. } => Ok(state),
             Fact::Submitted { .. }
             | Fact::Started { .. }
             | Fact::Ready { .. }
             | Fact::StopRequested { .. }
             | Fact::Requeued { .. }
             | Fact::Retried { .. }
+            | Fact::DeadlineNear { .. }
             | Fact::Emptied
             | Fact::Forgotten => illegal(),
         },
         State::Starting => match fact {
             Fact::Started { .. } => Ok(State::Running),
             Fact::Requeued { .. } => Ok(State::Queued),
-            Fact::Ended { end } if end.state.is_terminal() => Ok(end.state),
-            Fact::StopRequested { .. } | Fact::Extended { .. } | Fact::Refused { .. } => Ok(state),
+            Fact::Ended { end, .. } if end.state.is_terminal() => Ok(end.state),
+            Fact::StopRequested { .. }
+            | Fact::Extended { .. }
+            | Fact::Rebound { .. }
+            | Fact::Refused { .. } => Ok(state),
             Fact::Ended { .. }
             | Fact::Submitted { .. }
             | Fact::Starting { .. }
             | Fact::Ready { .. }
             | Fact::Retried { .. }
+            | Fact::DeadlineNear { .. }
             | Fact::Emptied
             | Fact::Forgotten => illegal(),
         },
         State::Running | State::InputRequired => match fact {
-            Fact::Ended { end } if end.state.is_terminal() => Ok(end.state),
+            Fact::Ended { end, .. } if end.state.is_terminal() => Ok(end.state),
             Fact::Ready { .. }
             | Fact::Extended { .. }
+            | Fact::DeadlineNear { .. }
+            | Fact::Rebound { .. }
             | Fact::StopRequested { .. }
             | Fact::Refused { .. } => Ok(state),
             Fact::Ended { .. }
@@ -71,7 +78,9 @@ pub fn next(state: State, fact: &Fact) -> Result<State, Illegal> {
         },
         State::Completed | State::Failed | State::Cancelled | State::Interrupted => match fact {
             Fact::Retried { .. } => Ok(State::Queued),
-            Fact::Emptied | Fact::Forgotten | Fact::Refused { .. } => Ok(state),
+            Fact::Emptied | Fact::Forgotten | Fact::Rebound { .. } | Fact::Refused { .. } => {
+                Ok(state)
+            }
             Fact::Submitted { .. }
             | Fact::Starting { .. }
             | Fact::Started { .. }
@@ -79,6 +88,7 @@ pub fn next(state: State, fact: &Fact) -> Result<State, Illegal> {
             | Fact::Extended { .. }
             | Fact::StopRequested { .. }
             | Fact::Ended { .. }
+            | Fact::DeadlineNear { .. }
             | Fact::Requeued { .. } => illegal(),
         },
     }
@@ -89,13 +99,20 @@ mod tests {
     use super::*;
     use crate::cause::{Actor, Cause};
     use crate::event::{End, Stop};
-    use crate::id::AttemptToken;
+    use crate::id::{AttemptToken, SessionId};
+    use crate::notice::{Notice, Notify, Part, Scope};
+    use crate::time::Wall;
+
+    fn notice() -> Notice {
+        let scope = Scope { session: SessionId::user(), part: Part::Rest };
+        Notice { scope, notify: Notify::AllDone }
+    }
 
     /// One fact of each kind that is about an attempt, ends in each state.
     fn facts() -> Vec<Fact> {
         let ended = |state| {
             let end = End { state, cause: Cause::Lost, exit: None, run: None, seat_kept: false };
-            Fact::Ended { end: Box::new(end) }
+            Fact::Ended { end: Box::new(end), notice: None }
         };
         let by = Actor::Person;
         let mut facts = vec![
@@ -112,6 +129,8 @@ mod tests {
                 retries_used: 0,
                 lost_retries: 0,
             },
+            Fact::DeadlineNear { deadline: Wall(1), notice: Box::new(notice()) },
+            Fact::Rebound { session: SessionId::user() },
             Fact::Emptied,
             Fact::Refused { what: String::new() },
             Fact::Forgotten,
@@ -138,27 +157,30 @@ mod tests {
     fn each_state_has_exactly_these_ways_out() {
         check(
             State::Queued,
-            "starting->starting extended->queued ended->completed ended->failed ended->cancelled",
+            "starting->starting extended->queued rebound->queued ended->completed ended->failed ended->cancelled",
         );
         check(
             State::Starting,
-            "started->running extended->starting stop_requested->starting requeued->queued \
+            "started->running extended->starting stop_requested->starting requeued->queued rebound->starting \
              ended->completed ended->failed ended->cancelled ended->interrupted",
         );
         check(
             State::Running,
             "ready->running extended->running stop_requested->running \
+             deadline_near->running rebound->running \
              ended->completed ended->failed ended->cancelled ended->interrupted",
         );
         check(
             State::InputRequired,
             "ready->input_required extended->input_required stop_requested->input_required \
+             deadline_near->input_required rebound->input_required \
              ended->completed ended->failed ended->cancelled ended->interrupted",
         );
         let ended = [State::Completed, State::Failed, State::Cancelled, State::Interrupted];
         for state in ended {
             let name = state.name();
-            check(state, &format!("retried->queued emptied->{name} forgotten->{name}"));
+            let ways = format!("retried->queued rebound->{name} emptied->{name} forgotten->{name}");
+            check(state, &ways);
         }
     }
 }

@@ -3,6 +3,7 @@
 use meanwhile_core::{Event, LaneName, Now, RequestId};
 
 use crate::identity::Identity;
+use crate::notice::NoticeMark;
 
 /// Everything one turn of the loop wants on disk: all of it, or none of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -11,6 +12,8 @@ pub struct Batch<'a> {
     pub now: Now,
     /// Facts, in order; each is appended to the log and folded into the tables.
     pub events: &'a [Event],
+    /// Steps of notices on their way, after the facts.
+    pub notices: &'a [NoticeMark],
     /// Replies of changing requests, so that a resent request is answered and not done again.
     pub replies: &'a [SavedReply<'a>],
     /// Where this is, to be remembered: once after each start of the daemon, in the first batch.

@@ -14,17 +14,18 @@
 use std::time::Duration;
 
 use meanwhile_core::input::ReopenedTask;
-use meanwhile_core::{LaneName, LoadedTask, RequestId, State, TaskId, TaskSpec, Wall};
+use meanwhile_core::{LaneName, LoadedTask, RequestId, SessionId, State, TaskId, TaskSpec, Wall};
 
 use crate::batch::{Batch, Committed};
 use crate::command_key::CommandKey;
 use crate::error::StoreError;
 use crate::identity::Meta;
+use crate::notice::NoticeRecord;
 use crate::record::{EventFilter, EventRecord, Filter, StateCounts, TaskRecord};
 
 /// The writer's handle. There is one per queue and host; the daemon's loop owns it.
 ///
-/// Nothing but `commit` and `trim_events` changes what is true. A crash before or after any other
+/// Nothing but `commit`, `trim_events` and `bound_notices` changes what is true. A crash before or after any other
 /// method therefore means nothing.
 pub trait Store: Reader {
     /// Appends the events to the log, folds each into the tables and saves the replies, in one
@@ -81,6 +82,12 @@ pub trait Store: Reader {
     /// A crash before or after it means that some of them are still there, or no longer.
     fn trim_events(&mut self, before: Wall, limit: usize) -> Result<usize, StoreError>;
 
+    /// Gives up the oldest open notices of each session that has more than `per_session` of them; returns how
+    /// many. For sessions that nobody reads.
+    ///
+    /// A crash before or after it means that they are still open, or no longer.
+    fn bound_notices(&mut self, per_session: usize) -> Result<usize, StoreError>;
+
     /// How often the seats of this lane have been decided upon with a check; 0 for a lane that
     /// never was. See the head of this file.
     fn lane_epoch(&mut self, lane: &LaneName) -> Result<u64, StoreError>;
@@ -134,6 +141,24 @@ pub trait Reader: Send {
         limit: usize,
         filter: &EventFilter,
     ) -> Result<Vec<EventRecord>, StoreError>;
+
+    /// Up to `limit` notices that a session (without one: any) is still to be told, leased ones included, the
+    /// oldest first.
+    fn open_notices(
+        &mut self,
+        session: Option<&SessionId>,
+        limit: usize,
+    ) -> Result<Vec<NoticeRecord>, StoreError>;
+
+    /// How many those are, counted no further than `at_most`. Cheap: every answer may say it.
+    fn count_open_notices(
+        &mut self,
+        session: Option<&SessionId>,
+        at_most: usize,
+    ) -> Result<usize, StoreError>;
+
+    /// All notices of these tasks, whatever became of them, in the order of the tasks.
+    fn notices_of(&mut self, tasks: &[TaskId]) -> Result<Vec<NoticeRecord>, StoreError>;
 
     /// Running times of the latest `n` successes of the same command, newest first. Read by whoever
     /// checks a submission, before the loop sees it.

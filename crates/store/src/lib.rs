@@ -20,6 +20,7 @@ pub mod fuzzing;
 mod identity;
 pub mod limits;
 mod memory;
+mod notice;
 mod record;
 mod sqlite;
 mod stored;
@@ -30,6 +31,7 @@ pub use contract::{Checkpoint, Reader, Retention, Store};
 pub use error::StoreError;
 pub use identity::{Identity, Meta};
 pub use memory::{MemoryFault, MemoryStore};
+pub use notice::{Delivery, Mark, NoticeMark, NoticeRecord};
 pub use record::{
     AttemptRecord, EventFilter, EventRecord, Extension, Filter, Logged, ReadyRecord, StateCounts,
     TaskRecord,

@@ -3,19 +3,22 @@
 //! What is damaged is refused with a reason. What is read is written and read again as the same.
 
 use meanwhile_core::event::{End, Fact};
+use meanwhile_core::notice::{Notify, Part, Scope};
 use meanwhile_core::spec::Placement;
-use meanwhile_core::{GroupName, LaneName, SessionId};
+use meanwhile_core::{GroupName, LaneName, Notice, SessionId};
 use meanwhile_store::{Logged, fuzzing};
 
 use crate::feed::Feed;
 
 /// The kinds of log entries that have data.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 11] = [
     "started",
     "ready",
     "extended",
     "stop_requested",
     "ended",
+    "deadline_near",
+    "rebound",
     "requeued",
     "retried",
     "reopened",
@@ -84,8 +87,15 @@ fn fact_of(logged: Logged) -> Fact {
         Logged::Extended { timeout, deadline, by } => Fact::Extended { timeout, deadline, by },
         Logged::StopRequested { stop } => Fact::StopRequested { stop },
         Logged::Ended { state, cause, exit, seat_kept } => {
-            Fact::Ended { end: Box::new(End { state, cause, exit, run: None, seat_kept }) }
+            let end = Box::new(End { state, cause, exit, run: None, seat_kept });
+            Fact::Ended { end, notice: None }
         }
+        Logged::DeadlineNear { deadline } => {
+            let scope = Scope { session: SessionId::user(), part: Part::Rest };
+            let notice = Box::new(Notice { scope, notify: Notify::AllDone });
+            Fact::DeadlineNear { deadline, notice }
+        }
+        Logged::Rebound { session } => Fact::Rebound { session },
         Logged::Requeued { crashes } => Fact::Requeued { crashes },
         Logged::Retried { by } => {
             Fact::Retried { order: 0, not_before: None, by, retries_used: 0, lost_retries: 0 }

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use meanwhile_core::cause::{Actor, Cause};
 use meanwhile_core::event::{End, Event, Exit, Fact, RunFigures, Stop};
+use meanwhile_core::notice::{Notify, Part, Scope};
 use meanwhile_core::spec::Placement;
-use meanwhile_core::{AttemptToken, GroupName, LaneName, Now, SessionId, State, TaskId, Wall};
+use meanwhile_core::{
+    AttemptToken, GroupName, LaneName, Notice, Now, SessionId, State, TaskId, Wall,
+};
 use meanwhile_store::{Batch, Identity, SqliteStore, Store, fuzzing};
 
 /// The ids, in the order of submission.
@@ -88,5 +91,7 @@ fn end(state: State, cause: Cause) -> Fact {
         ..RunFigures::default()
     };
     let exit = Some(Exit::Code(code));
-    Fact::Ended { end: Box::new(End { state, cause, exit, run: Some(run), seat_kept: false }) }
+    let end = Box::new(End { state, cause, exit, run: Some(run), seat_kept: false });
+    let scope = Scope { session: SessionId::user(), part: Part::Rest };
+    Fact::Ended { end, notice: Some(Box::new(Notice { scope, notify: Notify::AllDone })) }
 }

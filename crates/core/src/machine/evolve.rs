@@ -14,6 +14,7 @@ use super::row::{Active, Place, Row, millis};
 use crate::event::{Event, Fact};
 use crate::id::TaskId;
 use crate::input::ReopenedTask;
+use crate::notice::Scope;
 use crate::spec::{Placement, TaskSpec};
 use crate::state::State;
 use crate::time::{Due, Wall};
@@ -44,7 +45,7 @@ impl Core {
         let here = self.rows.get(&id).map(|row| row.state);
         let Some(state) = here.or_else(|| self.archive.tasks.get(&id).map(|t| t.state)) else {
             return match event.fact {
-                Fact::Refused { .. } | Fact::Forgotten => Ok(()),
+                Fact::Refused { .. } | Fact::Rebound { .. } | Fact::Forgotten => Ok(()),
                 Fact::Submitted { .. }
                 | Fact::Starting { .. }
                 | Fact::Started { .. }
@@ -52,6 +53,7 @@ impl Core {
                 | Fact::Extended { .. }
                 | Fact::StopRequested { .. }
                 | Fact::Ended { .. }
+                | Fact::DeadlineNear { .. }
                 | Fact::Requeued { .. }
                 | Fact::Retried { .. }
                 | Fact::Emptied => Err(Misfit::NoTask),
@@ -74,8 +76,13 @@ impl Core {
                 if row.rare().not_before.is_some() {
                     row.change_rare(|rare| rare.not_before = None);
                 }
-                row.active =
-                    Some(Box::new(Active { token: *token, seat, deadline: None, stop: None }));
+                row.active = Some(Box::new(Active {
+                    token: *token,
+                    seat,
+                    deadline: None,
+                    warn_at: None,
+                    stop: None,
+                }));
                 self.take_seat(id);
             }
             Fact::Started { deadline, .. } => {
@@ -96,7 +103,7 @@ impl Core {
             Fact::StopRequested { stop } => {
                 active_mut(self.row_mut(id)).stop = Some(stop.clone());
             }
-            Fact::Ended { end } => {
+            Fact::Ended { end, .. } => {
                 let again = Again::after(self.row_mut(id), end);
                 self.leave(id);
                 let row = self.row_mut(id);
@@ -131,6 +138,8 @@ impl Core {
             Fact::Forgotten => {
                 self.archive.tasks.remove(&id);
             }
+            Fact::Rebound { session } => self.belongs_to(id, session),
+            Fact::DeadlineNear { .. } => self.disarm_warning(id),
             Fact::Submitted { .. } | Fact::Refused { .. } => {}
         }
     }
@@ -197,13 +206,10 @@ impl Core {
     pub(super) fn make_row(&mut self, spec: &TaskSpec, placement: &Placement) -> Row {
         let limit = self.config.lane_limit(&placement.lane);
         let lane = self.lanes.intern(&placement.lane, || Lane::new(limit));
-        let session = self.sessions.intern(&placement.session, Default::default);
         // Counted at once, so that nobody takes the lane for empty before the row is in it.
         self.lane_mut(lane).rows += 1;
-        if let Some(s) = self.sessions.get_mut(session) {
-            s.rows += 1;
-        }
-        Row::new(spec, placement, lane, session)
+        let scope = self.join_scope(&Scope::of(spec, placement));
+        Row::new(spec, placement, lane, scope)
     }
 
     /// Whether it must wait for another task. Conditions are judged when that one ends; what ended
@@ -224,11 +230,7 @@ impl Core {
         for dependency in &row.rare().after {
             self.dependents.entry(dependency.task).or_default().insert(id);
         }
-        if row.counted
-            && let Some(session) = self.sessions.get_mut(row.session)
-        {
-            session.live += 1;
-        }
+        self.count_unfinished(&row, true);
         self.rows.insert(id, row);
     }
 
@@ -301,6 +303,7 @@ impl Core {
     /// The row is neither queued nor starting any more.
     fn leave(&mut self, id: TaskId) {
         self.unqueue(id);
+        self.disarm_warning(id);
         if self.row_mut(id).state == State::Starting {
             self.starting -= 1;
         }
@@ -330,11 +333,7 @@ impl Core {
     fn finished(&mut self, id: TaskId) {
         let row = self.rows[&id].clone();
         let (state, kept) = (row.state, row.seat_kept);
-        if row.counted
-            && let Some(session) = self.sessions.get_mut(row.session)
-        {
-            session.live -= 1;
-        }
+        self.count_unfinished(&row, false);
         for ancestor in &row.rare().ancestors {
             unlist(&mut self.descendants, *ancestor, id);
         }
@@ -372,11 +371,7 @@ impl Core {
             }
             self.lanes.remove(row.lane);
         }
-        let session = self.sessions.get_mut(row.session).expect("a row's session exists");
-        session.rows -= 1;
-        if session.rows == 0 {
-            self.sessions.remove(row.session);
-        }
+        self.leave_scope(row.scope);
         if let Some(task) = self.archive.tasks.get_mut(&id) {
             task.state = row.state;
             task.attempt = row.attempt;

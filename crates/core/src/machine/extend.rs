@@ -33,6 +33,7 @@ impl Core {
         if self.emit(now, turn, task, Fact::Extended { timeout, deadline, by })
             && let Some(token) = token
         {
+            self.arm_warning(now, task);
             turn.effects.push(Effect::SetTimeout { task, token, timeout });
         }
         Ok(())

@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Core;
 use super::lane::{Key, Lane};
+use super::notices::is_waited_for;
 use super::row::{Place, Row};
-use crate::id::{LaneName, SessionId, TaskId};
+use crate::id::{LaneName, TaskId};
+use crate::notice::Scope;
 use crate::state::State;
 
 /// `Err` with a sentence unless the condition holds.
@@ -87,18 +89,24 @@ impl Core {
             core.sessions.iter().map(|(name, _, s)| (name.clone(), s.clone())).collect()
         };
         holds!(sessions(self) == sessions(other), "sessions differ");
+        let scopes = |core: &Self| -> Vec<_> {
+            core.scopes.iter().map(|(name, _, s)| (name.clone(), s.rows, s.open)).collect()
+        };
+        holds!(scopes(self) == scopes(other), "scopes differ");
         holds!(self.due == other.due, "timers differ");
         Ok(())
     }
 
-    /// A row with the names of its lane and session for their numbers, and none for its start: after
+    /// A row with the names of its lane and scope for their numbers, and none for its start: after
     /// a restart numbers are others.
-    fn unnumbered(&self, id: &TaskId) -> Option<(Row, &LaneName, &SessionId)> {
+    fn unnumbered(&self, id: &TaskId) -> Option<(Row, &LaneName, &Scope)> {
         let mut row = self.rows.get(id)?.clone();
-        let names = (self.lanes.name(row.lane), self.sessions.name(row.session));
-        (row.lane, row.session) = (0, 0);
+        let names = (self.lanes.name(row.lane), self.scopes.name(row.scope));
+        (row.lane, row.scope) = (0, 0);
         if let Some(active) = &mut row.active {
             active.seat = 0;
+            // What was told before is told again after a restart.
+            active.warn_at = None;
         }
         Some((row, names.0, names.1))
     }
@@ -143,9 +151,23 @@ impl Core {
         holds!(starting == self.starting as usize, "{starting} starting, {}", self.starting);
         let timed = count(&|r| r.place == Place::Timer);
         holds!(timed == self.due.len(), "{timed} timed, {} timers", self.due.len());
+        let warned = |r: &Row| r.active.as_ref().is_some_and(|a| a.warn_at.is_some());
+        let warnings = count(&warned);
+        holds!(warnings == self.warnings.len(), "{warnings} of {:?} warn", self.warnings);
+        for (name, number, scope) in self.scopes.iter() {
+            let of = |r: &Row| r.scope == number;
+            let rows = count(&of);
+            let open = count(&|r| of(r) && is_waited_for(r) && !r.state.is_terminal());
+            holds!(rows == scope.rows as usize, "scope {name:?}: {rows} rows");
+            holds!(open == scope.open as usize, "scope {name:?}: {open} open");
+            holds!(rows > 0, "scope {name:?} is kept for nobody");
+            let session = self.sessions.name(scope.session);
+            holds!(*session == name.session, "scope {name:?} is of session {session}");
+        }
         for (name, number, session) in self.sessions.iter() {
-            let rows = count(&|r| r.session == number);
-            let live = count(&|r| r.session == number && r.counted && !r.state.is_terminal());
+            let of = |r: &Row| self.scopes.get(r.scope).is_some_and(|s| s.session == number);
+            let rows = count(&of);
+            let live = count(&|r| of(r) && r.counted && !r.state.is_terminal());
             holds!(rows == session.rows as usize, "session {name}: {rows} rows");
             holds!(live == session.live as usize, "session {name}: {live} live");
             holds!(rows > 0, "session {name} is kept for nobody");

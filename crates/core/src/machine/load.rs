@@ -57,7 +57,8 @@ impl Core {
             let token = task.token.expect("the store writes the token with `starting`");
             let (deadline, stop, seat) = (task.deadline, task.stop, self.next_seat);
             self.next_seat += 1;
-            row.active = Some(Box::new(Active { token, seat, deadline, stop }));
+            let active = Active { token, seat, deadline, warn_at: None, stop };
+            row.active = Some(Box::new(active));
         }
         if task.state.is_terminal() {
             // Nobody counts on it any more; only its processes hold a seat.
@@ -67,6 +68,8 @@ impl Core {
         }
         if !queued {
             self.take_seat(task.id);
+            // If it was told before, it is told again under the same id.
+            self.arm_warning(now, task.id);
         }
     }
 

@@ -158,10 +158,11 @@ impl Core {
         let row = &self.rows[&task];
         let deadline = row.allowed().map(|timeout| now.wall.after(timeout));
         let check = row.wants_ready.then_some(row.token()).flatten();
-        if self.emit(now, turn, task, Fact::Started { pid, supervisor_pid, deadline })
-            && let Some(token) = check
-        {
-            turn.effects.push(Effect::CheckReady { task, token });
+        if self.emit(now, turn, task, Fact::Started { pid, supervisor_pid, deadline }) {
+            self.arm_warning(now, task);
+            if let Some(token) = check {
+                turn.effects.push(Effect::CheckReady { task, token });
+            }
         }
     }
 

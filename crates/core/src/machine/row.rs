@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::event::Stop;
 use crate::id::{AttemptToken, TaskId};
+use crate::notice::Notify;
 use crate::spec::{Dependency, Placement, TaskSpec};
 use crate::state::State;
-use crate::time::{Due, Wall};
+use crate::time::{Boot, Due, Wall};
 
 /// One task of which something may still come. 64 bytes: there may be 100,000 of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +32,8 @@ pub(super) struct Row {
     pub(super) priority: i32,
     /// Number in `Core::lanes`.
     pub(super) lane: u32,
-    /// Number in `Core::sessions`.
-    pub(super) session: u32,
+    /// Number in `Core::scopes`.
+    pub(super) scope: u32,
     pub(super) order: u64,
     pub(super) queued_at: Wall,
     /// Running time allowed to any attempt, in ms.
@@ -56,6 +57,8 @@ pub(super) struct Rare {
     pub(super) crashes: u32,
     pub(super) retries_used: u32,
     pub(super) lost_retries: u32,
+    pub(super) notify: Notify,
+    pub(super) service: bool,
 }
 
 /// What most tasks have instead.
@@ -68,6 +71,8 @@ static NOTHING_RARE: Rare = Rare {
     crashes: 0,
     retries_used: 0,
     lost_retries: 0,
+    notify: Notify::AllDone,
+    service: false,
 };
 
 /// Where a row waits.
@@ -98,6 +103,8 @@ pub(super) struct Active {
     /// Counts starts: the oldest holder of a lane comes first.
     pub(super) seat: u64,
     pub(super) deadline: Option<Wall>,
+    /// When its session is told that time runs out; none once it was, and where it is not.
+    pub(super) warn_at: Option<Boot>,
     pub(super) stop: Option<Stop>,
 }
 
@@ -110,7 +117,7 @@ pub(super) fn millis(d: Option<Duration>) -> Option<NonZeroU64> {
 
 impl Row {
     /// A queued row of attempt 1, without its order.
-    pub(super) fn new(spec: &TaskSpec, placement: &Placement, lane: u32, session: u32) -> Self {
+    pub(super) fn new(spec: &TaskSpec, placement: &Placement, lane: u32, scope: u32) -> Self {
         let policy = &spec.retry;
         let mut row = Self {
             state: State::Queued,
@@ -124,7 +131,7 @@ impl Row {
             attempt: 1,
             priority: placement.priority,
             lane,
-            session,
+            scope,
             order: 0,
             queued_at: Wall::default(),
             timeout: millis(spec.timing.timeout),
@@ -134,6 +141,7 @@ impl Row {
         row.change_rare(|rare| {
             rare.ancestors.clone_from(&placement.ancestors);
             rare.after.clone_from(&spec.after);
+            (rare.notify, rare.service) = (Notify::of(spec), spec.service);
             rare.retry = (policy.retries > 0 || spec.idempotent).then(|| Retry {
                 retries: policy.retries,
                 backoff: policy.backoff,

@@ -5,6 +5,7 @@
 mod dependencies;
 mod lending;
 mod life;
+mod notices;
 mod queue;
 mod random;
 mod reports;

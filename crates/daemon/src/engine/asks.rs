@@ -463,7 +463,7 @@ fn just_ended(turn: &Turn) -> HashMap<TaskId, State> {
     turn.events
         .iter()
         .filter_map(|event| match &event.fact {
-            Fact::Ended { end } => Some((event.task, end.state)),
+            Fact::Ended { end, .. } => Some((event.task, end.state)),
             _ => None,
         })
         .collect()

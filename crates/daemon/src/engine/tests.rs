@@ -643,7 +643,7 @@ fn files_of_tasks_that_were_just_forgotten_are_deleted_by_the_next_daemon() {
         run: None,
         seat_kept: false,
     };
-    bench.record(gone, Fact::Ended { end: Box::new(end) });
+    bench.record(gone, Fact::Ended { end: Box::new(end), notice: None });
     bench.record(gone, Fact::Forgotten);
     bench.start();
     let tasks = bench.home.paths.state.join("tasks");

@@ -59,7 +59,7 @@ impl Loop {
             run: Some(RunFigures { log_bytes, ..RunFigures::default() }),
             seat_kept: false,
         };
-        self.commit(task, Fact::Ended { end: Box::new(end) });
+        self.commit(task, Fact::Ended { end: Box::new(end), notice: None });
         let states = vec![(task, Some(state))];
         let about = |letter: &Letter| matches!(&letter.ask, Ask::Wait { wait, .. } if wait.targets.contains(&task));
         for letter in self.waits.extract_if(.., |letter| about(letter)) {

@@ -6,11 +6,14 @@ use meanwhile_core::cause::{Actor, Cause};
 use meanwhile_core::event::{End, Stop};
 use meanwhile_core::spec::{Placement, TaskSpec};
 use meanwhile_core::time::Due;
-use meanwhile_core::{Event, Fact, LaneName, Now, RequestId, State, TaskId, Wall};
+use meanwhile_core::{
+    Event, Fact, LaneName, NoticeId, NoticeKind, Now, RequestId, SessionId, State, TaskId, Wall,
+};
 
 use crate::batch::{Batch, LaneCheck, SavedReply};
 use crate::identity::Identity;
 use crate::limits;
+use crate::notice::NoticeRecord;
 use crate::record::{AttemptRecord, EventRecord, Extension, ReadyRecord, TaskRecord};
 use crate::stored::log::logged;
 
@@ -24,6 +27,7 @@ pub(super) struct Disk {
     pub(super) events: BTreeMap<u64, EventRecord>,
     pub(super) replies: BTreeMap<RequestId, (Wall, Vec<u8>)>,
     pub(super) lanes: BTreeMap<LaneName, u64>,
+    pub(super) notices: BTreeMap<NoticeId, NoticeRecord>,
 }
 
 /// Why a batch cannot be kept.
@@ -35,7 +39,10 @@ pub(super) enum Refused {
 
 /// The rows a batch has touched, as they were before it.
 #[derive(Debug, Default)]
-struct Undo(BTreeMap<u64, Option<TaskRecord>>);
+pub(super) struct Undo {
+    tasks: BTreeMap<u64, Option<TaskRecord>>,
+    pub(super) notices: BTreeMap<NoticeId, Option<NoticeRecord>>,
+}
 
 impl Disk {
     pub(super) const fn new(identity: Identity) -> Self {
@@ -46,6 +53,7 @@ impl Disk {
             events: BTreeMap::new(),
             replies: BTreeMap::new(),
             lanes: BTreeMap::new(),
+            notices: BTreeMap::new(),
         }
     }
 
@@ -63,7 +71,7 @@ impl Disk {
 
     /// Keeps all of the batch, or nothing of it.
     pub(super) fn keep(&mut self, batch: &Batch<'_>) -> Result<u64, Refused> {
-        let Batch { now, events, replies, here, lanes } = batch;
+        let Batch { now, events, notices, replies, here, lanes } = batch;
         self.check(lanes, replies)?;
         let mut undo = Undo::default();
         if let Err(what) = events.iter().try_for_each(|e| self.fold(e, &mut undo)) {
@@ -77,6 +85,7 @@ impl Disk {
             let entry = EventRecord { seq, at: *at, task: *task, attempt: *attempt, what };
             self.events.insert(seq, entry);
         }
+        notices.iter().for_each(|mark| self.mark(mark));
         for LaneCheck { lane, epoch } in *lanes {
             self.lanes.insert(lane.clone(), epoch + 1);
         }
@@ -117,7 +126,7 @@ impl Disk {
     }
 
     fn undo(&mut self, undo: Undo) {
-        for (num, before) in undo.0 {
+        for (num, before) in undo.tasks {
             if let Some(after) = self.tasks.remove(&num) {
                 self.numbers.remove(&after.id);
             }
@@ -126,6 +135,7 @@ impl Disk {
                 self.tasks.insert(num, before);
             }
         }
+        self.put_notices_back(undo.notices);
     }
 
     fn fold(&mut self, event: &Event, undo: &mut Undo) -> Result<(), String> {
@@ -136,6 +146,12 @@ impl Disk {
                 return self.submit(event, spec, placement, *order, *not_before, undo);
             }
             Fact::Forgotten => return self.forget(*task, undo),
+            Fact::DeadlineNear { deadline, notice } => {
+                let about = NoticeId::of_deadline(*task, *attempt, *deadline);
+                self.write_notice(about, *at, State::Running, notice, undo);
+                return Ok(());
+            }
+            Fact::Rebound { session } => return self.rebind(*task, session, undo),
             Fact::Starting { .. }
             | Fact::Started { .. }
             | Fact::Ready { .. }
@@ -153,6 +169,28 @@ impl Disk {
             .filter(|t| t.current().number == current)
             .ok_or_else(|| stale(fact.name(), *attempt, *task))?;
         change(record, *at, fact);
+        match fact {
+            Fact::Ended { end, notice } => {
+                self.supersede(*task, |id| id.kind == NoticeKind::Deadline, undo);
+                if let Some(notice) = notice {
+                    let about = NoticeId::of_end(*task, *attempt);
+                    self.write_notice(about, *at, end.state, notice, undo);
+                }
+            }
+            Fact::Extended { .. } => {
+                self.supersede(*task, |id| id.kind == NoticeKind::Deadline, undo);
+            }
+            Fact::Retried { .. } => self.supersede(*task, |_| true, undo),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn rebind(&mut self, task: TaskId, session: &SessionId, undo: &mut Undo) -> Result<(), String> {
+        let record = self.row(task, undo);
+        let record = record.ok_or_else(|| format!("task {task} changes its session, unknown"))?;
+        record.placement.session = session.clone();
+        self.rebind_notices(task, session, undo);
         Ok(())
     }
 
@@ -160,7 +198,7 @@ impl Disk {
     fn row(&mut self, task: TaskId, undo: &mut Undo) -> Option<&mut TaskRecord> {
         let num = *self.numbers.get(&task)?;
         let record = self.tasks.get_mut(&num)?;
-        undo.0.entry(num).or_insert_with(|| Some(record.clone()));
+        undo.tasks.entry(num).or_insert_with(|| Some(record.clone()));
         Some(record)
     }
 
@@ -188,7 +226,7 @@ impl Disk {
         {
             record.children.push(id);
         }
-        undo.0.entry(num).or_insert(None);
+        undo.tasks.entry(num).or_insert(None);
         self.numbers.insert(id, num);
         self.tasks.insert(
             num,
@@ -222,6 +260,7 @@ impl Disk {
         if let Some(num) = self.numbers.remove(&task) {
             self.tasks.remove(&num);
         }
+        self.forget_notices(task, undo);
         Ok(())
     }
 }
@@ -254,7 +293,11 @@ const fn queued(number: u32, at: Wall) -> AttemptRecord {
 fn change(task: &mut TaskRecord, at: Wall, fact: &Fact) {
     let current = task.attempts.last_mut().expect("a task has at least one attempt");
     match fact {
-        Fact::Submitted { .. } | Fact::Refused { .. } | Fact::Forgotten => {}
+        Fact::Submitted { .. }
+        | Fact::Refused { .. }
+        | Fact::Forgotten
+        | Fact::DeadlineNear { .. }
+        | Fact::Rebound { .. } => {}
         Fact::Starting { token } => {
             current.state = State::Starting;
             current.token = Some(*token);
@@ -272,7 +315,7 @@ fn change(task: &mut TaskRecord, at: Wall, fact: &Fact) {
             current.deadline = *deadline;
         }
         Fact::StopRequested { stop } => task.stop = Some(remembered_stop(stop)),
-        Fact::Ended { end } => {
+        Fact::Ended { end, .. } => {
             ended(current, at, end);
             task.stop = None;
             task.not_before = None;

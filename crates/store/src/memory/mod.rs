@@ -5,6 +5,7 @@
 //! next start.
 
 mod disk;
+mod notices;
 mod query;
 
 use std::path::PathBuf;
@@ -12,13 +13,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meanwhile_core::input::ReopenedTask;
-use meanwhile_core::{Fact, LaneName, LoadedTask, RequestId, State, TaskId, TaskSpec, Wall};
+use meanwhile_core::{
+    Fact, LaneName, LoadedTask, RequestId, SessionId, State, TaskId, TaskSpec, Wall,
+};
 
 use crate::batch::{Batch, Committed};
 use crate::command_key::CommandKey;
 use crate::contract::{Checkpoint, Reader, Retention, Store};
 use crate::error::StoreError;
 use crate::identity::{Identity, Meta};
+use crate::notice::NoticeRecord;
 use crate::record::{EventFilter, EventRecord, Filter, StateCounts, TaskRecord};
 use disk::{Disk, Refused};
 
@@ -170,6 +174,8 @@ fn size_of(batch: &Batch<'_>) -> u64 {
         | Fact::Extended { .. }
         | Fact::StopRequested { .. }
         | Fact::Ended { .. }
+        | Fact::DeadlineNear { .. }
+        | Fact::Rebound { .. }
         | Fact::Requeued { .. }
         | Fact::Retried { .. }
         | Fact::Emptied
@@ -239,12 +245,16 @@ impl Store for MemoryStore {
         Ok(old.len())
     }
 
+    fn bound_notices(&mut self, per_session: usize) -> Result<usize, StoreError> {
+        Ok(self.lock().disk.bound_notices(per_session))
+    }
+
     fn lane_epoch(&mut self, lane: &LaneName) -> Result<u64, StoreError> {
         Ok(self.disk(|disk| disk.lane_epoch(lane)))
     }
 
     fn meta(&self) -> Meta {
-        Meta { identity: self.disk(|disk| disk.identity.clone()), schema: 1 }
+        Meta { identity: self.disk(|disk| disk.identity.clone()), schema: 2 }
     }
 
     fn checkpoint(&mut self) -> Result<Checkpoint, StoreError> {
@@ -302,6 +312,26 @@ impl Reader for MemoryStore {
         filter: &EventFilter,
     ) -> Result<Vec<EventRecord>, StoreError> {
         Ok(self.disk(|disk| query::events_since(disk, seq, limit, filter)))
+    }
+
+    fn open_notices(
+        &mut self,
+        session: Option<&SessionId>,
+        limit: usize,
+    ) -> Result<Vec<NoticeRecord>, StoreError> {
+        Ok(self.disk(|disk| disk.open_notices(session, limit)))
+    }
+
+    fn count_open_notices(
+        &mut self,
+        session: Option<&SessionId>,
+        at_most: usize,
+    ) -> Result<usize, StoreError> {
+        Ok(self.disk(|disk| disk.open_notices(session, at_most).len()))
+    }
+
+    fn notices_of(&mut self, tasks: &[TaskId]) -> Result<Vec<NoticeRecord>, StoreError> {
+        Ok(self.disk(|disk| tasks.iter().flat_map(|task| disk.notices_of(*task)).collect()))
     }
 
     fn history(&mut self, command: CommandKey, n: usize) -> Result<Vec<Duration>, StoreError> {

@@ -6,10 +6,11 @@
 use meanwhile_core::event::{End, RunFigures};
 use meanwhile_core::spec::{Placement, TaskSpec};
 use meanwhile_core::time::Due;
-use meanwhile_core::{AttemptToken, Event, Fact, State, TaskId};
+use meanwhile_core::{AttemptToken, Event, Fact, Notice, NoticeId, State, TaskId};
 use rusqlite::{Connection, Params, params};
 
 use super::fault::Fault;
+use super::notices;
 use super::schema::ATTEMPT;
 use crate::command_key::CommandKey;
 use crate::stored::cause::{cause_to_json, stop_to_json};
@@ -54,6 +55,18 @@ pub(super) fn fold(db: &Connection, seq: u64, event: &Event) -> Result<(), Fault
             ],
         )?,
         Fact::Forgotten => return forget(db, *task),
+        Fact::DeadlineNear { deadline, notice } => {
+            let about = NoticeId::of_deadline(*task, *attempt, *deadline);
+            return notices::write(db, event, about, State::Running, notice);
+        }
+        Fact::Rebound { session } => {
+            notices::rebind(db, *task, session)?;
+            run(
+                db,
+                "UPDATE tasks SET session = ?2 WHERE id = ?1",
+                params![id(*task), session.as_str()],
+            )?
+        }
         Fact::Refused { what: _ } => return Ok(()),
         Fact::Starting { token: AttemptToken(token) } => run(
             db,
@@ -73,6 +86,7 @@ pub(super) fn fold(db: &Connection, seq: u64, event: &Event) -> Result<(), Fault
             params![id(*task), attempt, at.0, how],
         )?,
         Fact::Extended { timeout, deadline, by } => {
+            notices::supersede_deadlines(db, *task)?;
             let extended =
                 ExtendedData { timeout_ns: timeout.map(ns), deadline_ms: None, by: by.to_text() };
             run(
@@ -86,7 +100,10 @@ pub(super) fn fold(db: &Connection, seq: u64, event: &Event) -> Result<(), Fault
             "UPDATE tasks SET stop = ?3 WHERE id = ?1 AND attempt = ?2",
             params![id(*task), attempt, stop_to_json(stop)],
         )?,
-        Fact::Ended { end } => ended(db, event, end)?,
+        Fact::Ended { end, notice } => {
+            tell_of_end(db, event, end, notice.as_deref())?;
+            ended(db, event, end)?
+        }
         Fact::Requeued { crashes } => run(
             db,
             "UPDATE tasks SET state = 0, crashes = ?3, token = NULL, pid = NULL,
@@ -175,6 +192,17 @@ fn submit(
     Ok(())
 }
 
+fn tell_of_end(
+    db: &Connection,
+    event: &Event,
+    end: &End,
+    notice: Option<&Notice>,
+) -> Result<(), Fault> {
+    notices::supersede_deadlines(db, event.task)?;
+    let about = NoticeId::of_end(event.task, event.attempt);
+    notice.map_or(Ok(()), |notice| notices::write(db, event, about, end.state, notice))
+}
+
 fn ended(db: &Connection, event: &Event, end: &End) -> Result<usize, Fault> {
     let End { state, cause, exit, run: figures, seat_kept } = end;
     let (code, signal) = (exit.and_then(exit_code), exit.and_then(exit_signal));
@@ -251,6 +279,7 @@ fn retry(db: &Connection, event: &Event, reset: impl Params) -> Result<usize, Fa
         params![id(event.task), event.attempt],
     )?;
     one_row(moved, event)?;
+    notices::supersede_all(db, event.task)?;
     run(
         db,
         "UPDATE tasks SET state = 0, attempt = ?2, queued_at = ?3, ord = ?4, not_before_boot = ?5,
@@ -281,6 +310,7 @@ fn forget(db: &Connection, task: TaskId) -> Result<(), Fault> {
         "DELETE FROM attempts WHERE num = ?1",
         "DELETE FROM labels WHERE num = ?1",
         "DELETE FROM dependencies WHERE num = ?1",
+        "DELETE FROM notices WHERE num = ?1",
     ] {
         run(db, sql, params![num])?;
     }

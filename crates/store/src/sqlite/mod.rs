@@ -12,6 +12,7 @@
 mod fault;
 mod fold;
 mod load;
+mod notices;
 mod open;
 mod read;
 mod rows;
@@ -27,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meanwhile_core::input::ReopenedTask;
-use meanwhile_core::{LaneName, LoadedTask, RequestId, State, TaskId, TaskSpec, Wall};
+use meanwhile_core::{LaneName, LoadedTask, RequestId, SessionId, State, TaskId, TaskSpec, Wall};
 use rusqlite::{Connection, params};
 
 use crate::batch::{Batch, Committed};
@@ -35,6 +36,7 @@ use crate::command_key::CommandKey;
 use crate::contract::{Checkpoint, Reader, Retention, Store};
 use crate::error::StoreError;
 use crate::identity::{Identity, Meta};
+use crate::notice::NoticeRecord;
 use crate::record::{EventFilter, EventRecord, Filter, StateCounts, TaskRecord};
 use fault::Fault;
 
@@ -252,6 +254,10 @@ impl Store for SqliteStore {
         self.change(|db| write::trim_events(db, before, limit))
     }
 
+    fn bound_notices(&mut self, per_session: usize) -> Result<usize, StoreError> {
+        self.change(|db| notices::bound(db, per_session))
+    }
+
     fn lane_epoch(&mut self, lane: &LaneName) -> Result<u64, StoreError> {
         self.reading(|db| write::lane_epoch(db, lane))
     }
@@ -345,6 +351,26 @@ impl<C: Connected> Reader for C {
         filter: &EventFilter,
     ) -> Result<Vec<EventRecord>, StoreError> {
         self.reading(|db| read::events_since(db, seq, limit, filter))
+    }
+
+    fn open_notices(
+        &mut self,
+        session: Option<&SessionId>,
+        limit: usize,
+    ) -> Result<Vec<NoticeRecord>, StoreError> {
+        self.reading(|db| notices::open(db, session, limit))
+    }
+
+    fn count_open_notices(
+        &mut self,
+        session: Option<&SessionId>,
+        at_most: usize,
+    ) -> Result<usize, StoreError> {
+        self.reading(|db| notices::count_open(db, session, at_most))
+    }
+
+    fn notices_of(&mut self, tasks: &[TaskId]) -> Result<Vec<NoticeRecord>, StoreError> {
+        self.reading(|db| notices::of_tasks(db, tasks))
     }
 
     fn history(&mut self, command: CommandKey, n: usize) -> Result<Vec<Duration>, StoreError> {

@@ -227,6 +227,10 @@ pub(super) fn integrity(db: &Connection) -> Result<Vec<String>, Fault> {
             "SELECT count(*) FROM attempts WHERE num NOT IN (SELECT num FROM tasks)",
         ),
         (
+            "notices have no task",
+            "SELECT count(*) FROM notices WHERE num NOT IN (SELECT num FROM tasks)",
+        ),
+        (
             "tasks lack an earlier attempt",
             "SELECT count(*) FROM tasks t WHERE attempt - 1 <>
                  (SELECT count(*) FROM attempts a WHERE a.num = t.num)",

@@ -13,7 +13,7 @@ pub(super) type Migration = &'static str;
 
 /// `MIGRATIONS[i]` turns layout `i` into `i + 1`; layout 0 is an empty file. Once released, an entry
 /// never changes.
-pub(super) const MIGRATIONS: &[Migration] = &[LAYOUT_1];
+pub(super) const MIGRATIONS: &[Migration] = &[LAYOUT_1, LAYOUT_2];
 
 /// The columns of an attempt, in the order that `rows` reads them. The same in both tables.
 pub(super) const ATTEMPT: &str = "attempt, state, queued_at, token, pid, supervisor_pid, \
@@ -159,6 +159,27 @@ CREATE TABLE requests (
 
 -- Lanes whose seats were decided upon with a check.
 CREATE TABLE lanes (name TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+";
+
+/// What sessions are told of their tasks. Ends of before are not told of: whoever waited for them has seen them.
+pub(super) const LAYOUT_2: &str = "
+CREATE TABLE notices (
+    num INTEGER NOT NULL,           -- the task's row: what ends together shares pages
+    attempt INTEGER NOT NULL,
+    kind INTEGER NOT NULL,          -- 0 done, 1 deadline
+    episode INTEGER NOT NULL,
+    session TEXT NOT NULL,
+    part TEXT NOT NULL,             -- of the session: what it is judged together with
+    notify INTEGER NOT NULL,        -- 0 all-done, 1 each, 2 failures
+    state INTEGER NOT NULL,         -- of the task, when it was written
+    at INTEGER NOT NULL,
+    delivery INTEGER NOT NULL DEFAULT 0, -- 0 unread, 1 leased, 2 acknowledged, 3 superseded
+    holder TEXT,
+    until INTEGER,
+    PRIMARY KEY (num, attempt, kind, episode)
+) WITHOUT ROWID, STRICT;
+-- What a session has not been told: nearly always little.
+CREATE INDEX notices_open ON notices (session) WHERE delivery < 2;
 ";
 
 /// The layout this release writes.

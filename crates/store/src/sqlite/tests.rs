@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 
-use meanwhile_core::{GroupName, SessionId, State};
+use meanwhile_core::cause::{Actor, Cause};
+use meanwhile_core::event::{End, Event, Fact};
+use meanwhile_core::notice::{Notify, Part, Scope};
+use meanwhile_core::{GroupName, Notice, SessionId, State, TaskId, Wall};
 use rusqlite::{Connection, params_from_iter};
 
-use super::schema::{LAYOUT_1, Migration};
+use super::schema::{APPLICATION_ID, LAYOUT_1, LAYOUT_2, Migration};
 use super::{SqliteReader, SqliteStore, load, open, read};
 use crate::{Filter, Identity, Reader as _, Store, StoreError};
 
@@ -38,8 +41,9 @@ fn names(directory: &tempfile::TempDir) -> Vec<String> {
 /// What a later release might do: give every lane a note, and then one more change.
 const LATER: &[Migration] = &[
     LAYOUT_1,
+    LAYOUT_2,
     "ALTER TABLE lanes ADD COLUMN note TEXT NOT NULL DEFAULT 'none'",
-    "INSERT INTO lanes (name, epoch, note) VALUES ('from 2 to 3', 3, 'new')",
+    "INSERT INTO lanes (name, epoch, note) VALUES ('from 3 to 4', 3, 'new')",
 ];
 
 #[test]
@@ -51,29 +55,95 @@ fn an_older_layout_is_migrated_and_a_copy_of_it_is_kept() {
     let db = open::writer(&path, None, LATER).unwrap();
     let lanes: i64 =
         db.query_row("SELECT count(*) FROM lanes WHERE note <> ''", [], |r| r.get(0)).unwrap();
-    assert_eq!((lanes, open::meta(&db).unwrap().schema), (2, 3));
+    assert_eq!((lanes, open::meta(&db).unwrap().schema), (2, 4));
     drop(db);
-    assert_eq!(names(&directory), ["meanwhile.db", "meanwhile.db.layout-1"]);
-    let copy = directory.path().join("meanwhile.db.layout-1");
+    assert_eq!(names(&directory), ["meanwhile.db", "meanwhile.db.layout-2"]);
+    let copy = directory.path().join("meanwhile.db.layout-2");
     assert_eq!(crate::has_checksums(&copy), Some(true));
     let mut before = SqliteStore::open(&copy, &here()).unwrap();
     assert_eq!(before.lane_epoch(&meanwhile_core::LaneName::new("a")), Ok(7));
 }
 
+/// A store as the first release left it: one task that had ended, one that was queued.
+fn first_release() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("meanwhile.db");
+    let db = raw(&path).unwrap();
+    db.execute_batch(LAYOUT_1).unwrap();
+    db.execute_batch(&format!(
+        "PRAGMA application_id = {APPLICATION_ID};
+         PRAGMA user_version = 1;
+         INSERT INTO meta VALUES ('machine', 'm'), ('pid_namespace', '1'), ('boot', 'b');
+         INSERT INTO tasks (num, id, created_at, session, lane, priority, command_key, ord, attempt, state,
+             queued_at, token, ended_at, cause) VALUES
+             (1, 7, 1, 's', 'commands', 0, 1, 1, 1, 5, 1, x'00112233445566778899aabbccddeeff', 9,
+              '{{\"kind\":\"exit\",\"code\":3}}'),
+             (2, 8, 2, 's', 'commands', 0, 1, 2, 1, 0, 2, NULL, NULL, NULL);
+         INSERT INTO launches VALUES (1, '{LAUNCH}'), (2, '{LAUNCH}');"
+    ))
+    .unwrap();
+    (directory, path)
+}
+
+const LAUNCH: &str = r#"{"v":1,"spec":{"command":{"argv":["true"]},"cwd":"/","env":{"profile":"agent","from":"client"},"process":{"umask":18},"timing":{"grace_ns":10000000000}},"by_person":true}"#;
+
+#[test]
+fn a_store_of_the_first_release_keeps_its_tasks_and_tells_of_ends_from_then_on() {
+    let (directory, path) = first_release();
+    let older = StoreError::Older { path: path.clone(), found: 1, needed: 2 };
+    assert_eq!(SqliteReader::open(&path).unwrap_err(), older, "a reader changes nothing");
+    let mut store = SqliteStore::open(&path, &here()).unwrap();
+    assert!(names(&directory).contains(&"meanwhile.db.layout-1".to_owned()));
+    assert_eq!(store.meta().schema, 2);
+    let [ended, queued] = [7, 8].map(TaskId::from_random);
+    assert_eq!(store.states(&[ended, queued]), Ok(vec![Some(State::Failed), Some(State::Queued)]));
+    assert_eq!(store.notices_of(&[ended, queued]), Ok(vec![]), "what ended before was told before");
+    let scope = Scope { session: SessionId::new("s"), part: Part::Rest };
+    let notice = Notice { scope, notify: Notify::AllDone };
+    let by = Actor::Person;
+    let end = End {
+        state: State::Cancelled,
+        cause: Cause::CancelledBy { who: by },
+        exit: None,
+        run: None,
+        seat_kept: false,
+    };
+    let fact = Fact::Ended { end: Box::new(end), notice: Some(Box::new(notice)) };
+    let event = Event { at: Wall(11), task: queued, attempt: 1, fact };
+    store.commit(&crate::Batch { events: &[event], ..Default::default() }).unwrap();
+    let open = store.open_notices(Some(&SessionId::new("s")), 9).unwrap();
+    assert_eq!(open.iter().map(|n| n.id.task).collect::<Vec<_>>(), [queued]);
+    assert_eq!(store.integrity(), Ok(vec![]));
+}
+
+#[test]
+fn what_a_session_has_not_heard_is_found_by_its_index() {
+    let (_directory, path) = store();
+    let db = open::writer(&path, None, super::schema::MIGRATIONS).unwrap();
+    let limit = rusqlite::types::Value::Integer(9);
+    let session = rusqlite::types::Value::Text("s".into());
+    for (of_session, values) in [(true, vec![limit.clone(), session]), (false, vec![limit])] {
+        let plan = plan(&db, &super::notices::open_sql(of_session), values);
+        assert!(plan.contains("notices_open"), "{plan}");
+        assert!(!plan.contains("SCAN t"), "{plan}");
+    }
+}
+
 #[test]
 fn a_migration_that_fails_changes_nothing_and_names_the_copy() {
     let (directory, path) = store();
-    let broken = &[LAYOUT_1, LATER[1], "INSERT INTO lanes (name) VALUES (1); SELECT nonsense"];
-    for copy in ["meanwhile.db.layout-1", "meanwhile.db.layout-1.1"] {
+    let broken =
+        &[LAYOUT_1, LAYOUT_2, LATER[2], "INSERT INTO lanes (name) VALUES (1); SELECT nonsense"];
+    for copy in ["meanwhile.db.layout-2", "meanwhile.db.layout-2.1"] {
         let error = open::writer(&path, None, broken).unwrap_err();
-        let StoreError::Migration { from: 1, to: 3, backup, .. } = &error else {
+        let StoreError::Migration { from: 2, to: 4, backup, .. } = &error else {
             panic!("{error:?}");
         };
         assert_eq!(*backup, Some(directory.path().join(copy)), "no copy replaces another");
         assert!(error.hints().concat().contains(copy));
     }
     let store = SqliteStore::open(&path, &here()).unwrap();
-    assert_eq!(store.meta().schema, 1);
+    assert_eq!(store.meta().schema, 2);
 }
 
 #[test]
@@ -81,7 +151,7 @@ fn a_newer_layout_is_refused_by_writer_and_reader_and_left_as_it_is() {
     let (directory, path) = store();
     drop(open::writer(&path, None, LATER).unwrap());
     let before = fs::read(&path).unwrap();
-    let newer = StoreError::Newer { path: path.clone(), found: 3, supported: 1 };
+    let newer = StoreError::Newer { path: path.clone(), found: 4, supported: 2 };
     assert_eq!(SqliteStore::open(&path, &here()).unwrap_err(), newer);
     assert_eq!(SqliteReader::open(&path).unwrap_err(), newer);
     assert!(before == fs::read(&path).unwrap(), "the file was changed");
@@ -89,7 +159,7 @@ fn a_newer_layout_is_refused_by_writer_and_reader_and_left_as_it_is() {
     assert_eq!(fs::metadata(super::wal_path(&path)).map_or(0, |m| m.len()), 0);
     let mut names = names(&directory);
     names.retain(|name| !name.ends_with("-wal") && !name.ends_with("-shm"));
-    assert_eq!(names, ["meanwhile.db", "meanwhile.db.layout-1"]);
+    assert_eq!(names, ["meanwhile.db", "meanwhile.db.layout-2"]);
 }
 
 #[test]
@@ -128,7 +198,7 @@ fn no_list_reads_all_tasks_or_sorts_them() {
         (Filter { name: Some("n".into()), ..any() }, "tasks_name"),
         (
             Filter {
-                parent: Some(meanwhile_core::TaskId::from_random(1)),
+                parent: Some(TaskId::from_random(1)),
                 name: Some("n".into()),
                 ..any()
             },
@@ -196,7 +266,8 @@ mod killed {
     /// Its last step has no end, and writes all the while.
     const ENDLESS: &[Migration] = &[
         LAYOUT_1,
-        LATER[1],
+        LAYOUT_2,
+        LATER[2],
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
          INSERT INTO lanes (name, epoch) SELECT 'lane ' || i, i FROM n",
     ];
@@ -234,14 +305,14 @@ mod killed {
 
         let lane = meanwhile_core::LaneName::new("a");
         let mut store = SqliteStore::open(&path, &here()).unwrap();
-        assert_eq!((store.meta().schema, store.lane_epoch(&lane)), (1, Ok(7)));
+        assert_eq!((store.meta().schema, store.lane_epoch(&lane)), (2, Ok(7)));
         assert_eq!(store.integrity(), Ok(vec![]));
         drop(store);
         let db = open::writer(&path, None, LATER).unwrap();
         let lanes: i64 = db.query_row("SELECT count(*) FROM lanes", [], |r| r.get(0)).unwrap();
-        assert_eq!((lanes, open::meta(&db).unwrap().schema), (2, 3), "and it can be migrated");
+        assert_eq!((lanes, open::meta(&db).unwrap().schema), (2, 4), "and it can be migrated");
         drop(db);
-        let copies = names(&directory).into_iter().filter(|name| name.contains("layout-1"));
+        let copies = names(&directory).into_iter().filter(|name| name.contains("layout-2"));
         assert_eq!(copies.count(), 2, "each try kept a copy");
     }
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
 use super::fold::{fold, int};
-use super::{open, read, rows};
+use super::{notices, open, read, rows};
 use crate::batch::{Batch, Committed, LaneCheck, SavedReply};
 use crate::identity::Identity;
 use crate::limits;
@@ -65,13 +65,14 @@ pub(super) fn batch(
     recorded: &Identity,
     prune: bool,
 ) -> Result<Committed, Fault> {
-    let Batch { now, events, replies, here, lanes } = batch;
+    let Batch { now, events, notices: marks, replies, here, lanes } = batch;
     lanes.iter().try_for_each(|check| move_on(db, check))?;
     let mut last_seq = read::last_seq(db)?;
     for event in *events {
         last_seq += 1;
         fold(db, last_seq, event)?;
     }
+    marks.iter().try_for_each(|mark| notices::mark(db, mark))?;
     for SavedReply { request, reply } in *replies {
         db.prepare_cached("INSERT INTO requests (id, at, reply) VALUES (?1, ?2, ?3)")?
             .execute(params![request.as_str(), now.wall.0, reply])?;

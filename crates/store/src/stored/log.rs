@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use meanwhile_core::cause::Actor;
 use meanwhile_core::event::{End, Exit, Fact};
-use meanwhile_core::{State, Wall};
+use meanwhile_core::{SessionId, State, Wall};
 use serde::{Deserialize, Serialize};
 
 use super::cause::{cause_from_json, cause_to_json, stop_from_json, stop_to_json};
@@ -51,6 +51,18 @@ struct EndedData {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct DeadlineNearData {
+    deadline_ms: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReboundData {
+    session: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RequeuedData {
     crashes: u32,
 }
@@ -80,7 +92,8 @@ pub(crate) fn logged(fact: &Fact) -> Logged {
             Logged::Extended { timeout: *timeout, deadline: *deadline, by: by.clone() }
         }
         Fact::StopRequested { stop } => Logged::StopRequested { stop: stop.clone() },
-        Fact::Ended { end } => {
+        // What is told of it has a table of its own.
+        Fact::Ended { end, notice: _ } => {
             let End { state, cause, exit, run: _, seat_kept } = &**end;
             Logged::Ended {
                 state: *state,
@@ -89,6 +102,8 @@ pub(crate) fn logged(fact: &Fact) -> Logged {
                 seat_kept: *seat_kept,
             }
         }
+        Fact::DeadlineNear { deadline, notice: _ } => Logged::DeadlineNear { deadline: *deadline },
+        Fact::Rebound { session } => Logged::Rebound { session: session.clone() },
         Fact::Requeued { crashes } => Logged::Requeued { crashes: *crashes },
         Fact::Retried { order: _, not_before: _, by, retries_used: _, lost_retries: _ } => {
             Logged::Retried { by: by.clone() }
@@ -124,6 +139,12 @@ pub(crate) fn to_data(fact: &Fact) -> Option<String> {
             signal: exit.and_then(exit_signal),
             seat_kept,
         })),
+        Logged::DeadlineNear { deadline } => {
+            Some(to_json(&DeadlineNearData { deadline_ms: deadline.0 }))
+        }
+        Logged::Rebound { session } => {
+            Some(to_json(&ReboundData { session: session.as_str().into() }))
+        }
         Logged::Requeued { crashes } => Some(to_json(&RequeuedData { crashes })),
         Logged::Retried { by: Some(by) } => Some(to_json(&ReopenedData { by: by.to_text() })),
         Logged::Refused { what } => Some(to_json(&RefusedData { what })),
@@ -161,6 +182,14 @@ pub(crate) fn from_data(kind: &str, data: Option<&str>) -> Result<Logged, String
                 exit: exit_of(code, signal)?,
                 seat_kept,
             }
+        }
+        "deadline_near" => {
+            let DeadlineNearData { deadline_ms } = from_json(json)?;
+            Logged::DeadlineNear { deadline: Wall(deadline_ms) }
+        }
+        "rebound" => {
+            let ReboundData { session } = from_json(json)?;
+            Logged::Rebound { session: SessionId::new(session) }
         }
         "requeued" => {
             let RequeuedData { crashes } = from_json(json)?;

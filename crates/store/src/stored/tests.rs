@@ -5,11 +5,12 @@ use std::time::Duration;
 use meanwhile_core::TaskId;
 use meanwhile_core::cause::{Actor, Cause};
 use meanwhile_core::event::{End, Exit, Fact, Stop};
+use meanwhile_core::notice::{Notify, Part, Scope};
 use meanwhile_core::spec::{
     Command, Condition, Dependency, EnvProfile, EnvSpec, Placement, ProcessContext, Readiness,
     ResourceLimits, RetryPolicy, Stdin, TaskSpec, Timing,
 };
-use meanwhile_core::{GroupName, LaneName, SessionId, State, Wall};
+use meanwhile_core::{GroupName, LaneName, Notice, SessionId, State, Wall};
 
 use super::launch::{self, Origin};
 use super::log::{from_data, logged, to_data};
@@ -162,12 +163,18 @@ fn a_launch_with_something_unknown_is_damage() {
     }
 }
 
+fn notice() -> Notice {
+    let scope = Scope { session: SessionId::new("s"), part: Part::Rest };
+    Notice { scope, notify: Notify::AllDone }
+}
+
 #[test]
 fn log_entries_are_written_as_the_first_release_wrote_them() {
     let (spec, placement) = plain();
     let by = Actor::Person;
     let end = |state, cause, exit, seat_kept| Fact::Ended {
         end: Box::new(End { state, cause, exit, run: None, seat_kept }),
+        notice: None,
     };
     let retried =
         |by| Fact::Retried { order: 1, not_before: None, by, retries_used: 1, lost_retries: 0 };
@@ -214,6 +221,12 @@ fn log_entries_are_written_as_the_first_release_wrote_them() {
         (Fact::Requeued { crashes: 2 }, "requeued", Some(r#"{"crashes":2}"#)),
         (retried(None), "retried", None),
         (retried(Some(by)), "reopened", Some(r#"{"by":"person"}"#)),
+        (
+            Fact::DeadlineNear { deadline: Wall(7), notice: Box::new(notice()) },
+            "deadline_near",
+            Some(r#"{"deadline_ms":7}"#),
+        ),
+        (Fact::Rebound { session: SessionId::new("s") }, "rebound", Some(r#"{"session":"s"}"#)),
         (Fact::Emptied, "emptied", None),
         (Fact::Refused { what: "x".into() }, "refused", Some(r#"{"what":"x"}"#)),
         (Fact::Forgotten, "forgotten", None),

@@ -51,6 +51,7 @@ fn check_refused(harness: &dyn Harness, before: &[Event], refused: &[Event]) {
     let batch = Batch {
         now: now(0),
         events: refused,
+        notices: &[],
         replies: &[SavedReply { request: &request, reply: b"" }],
         lanes: &[LaneCheck { lane: lane.clone(), epoch: 0 }],
         here: Some(&Identity { boot: "boot-2".into(), ..home_identity() }),

@@ -7,6 +7,7 @@
 
 mod durability;
 mod folding;
+mod notices;
 mod queries;
 mod samples;
 mod upkeep;
@@ -76,6 +77,17 @@ promises! {
     queries::children_are_listed_with_their_parent,
     queries::events_are_numbered_without_gaps_and_follow_a_cursor,
     queries::events_can_be_those_of_one_task_or_session,
+    notices::an_end_and_its_notice_are_there_together_and_say_what_was_said,
+    notices::an_end_without_a_notice_is_told_to_nobody,
+    notices::each_session_has_its_own_notices_the_oldest_first,
+    notices::a_notice_is_leased_and_acknowledged_and_then_its_way_is_over,
+    notices::a_fact_and_the_mark_of_its_notice_fit_into_one_batch,
+    notices::a_batch_that_fails_leaves_notices_as_they_were,
+    notices::what_is_tried_again_supersedes_what_was_told,
+    notices::a_deadline_is_told_once_and_superseded_by_more_time_or_the_end,
+    notices::a_task_and_what_its_session_has_not_heard_follow_to_another,
+    notices::notices_go_with_their_task,
+    notices::a_session_that_nobody_reads_keeps_its_newest_notices,
     upkeep::history_holds_the_latest_successes_of_the_same_command,
     upkeep::the_longest_ended_expire_first_by_age_and_by_bytes,
     upkeep::what_keeps_a_seat_or_is_waited_for_never_expires,

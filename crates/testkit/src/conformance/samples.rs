@@ -180,7 +180,7 @@ pub(super) fn figures(ended_at: Wall, ran_for: Duration) -> RunFigures {
 }
 
 pub(super) fn ended(task: TaskId, attempt: u32, at: Wall, end: End) -> Event {
-    event(task, attempt, at, Fact::Ended { end: Box::new(end) })
+    event(task, attempt, at, Fact::Ended { end: Box::new(end), notice: None })
 }
 
 /// The end of a run with this exit code.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meanwhile_core::cause::Cause;
 use meanwhile_core::event::{End, Exit, Stop};
+use meanwhile_core::notice::Notify;
 use meanwhile_core::spec::Dependency;
 use meanwhile_core::time::Due;
 use meanwhile_core::{Actor, AttemptToken, Event, Fact, LaneName, Now, State, TaskId};
@@ -72,6 +73,11 @@ macro_rules! holds {
 impl Entry {
     pub(super) fn holds_seat(&self) -> bool {
         self.state.is_active() || self.seat_kept
+    }
+
+    /// Whether its session is to hear of the end that it came to.
+    pub(super) fn is_told_of(&self) -> bool {
+        Notify::default().tells(self.state, self.service)
     }
 }
 
@@ -140,7 +146,7 @@ impl Books {
                 self.entry(task).state = State::Running;
             }
             Fact::StopRequested { stop } => self.entry(task).stop = Some(stop.clone()),
-            Fact::Ended { end } => self.ended(key, end, machine)?,
+            Fact::Ended { end, .. } => self.ended(key, end, machine)?,
             Fact::Requeued { crashes } => {
                 holds!(state == State::Starting, "requeued while {}", state.name());
                 let ran = machine.trees.iter().any(|t| t.job.key == key);
@@ -166,7 +172,13 @@ impl Books {
             Fact::Extended { by, .. } => {
                 holds!(self.once.insert((task, by.to_text())), "extended twice by one request");
             }
-            Fact::Submitted { .. } | Fact::Refused { .. } | Fact::Ready { .. } => {}
+            Fact::DeadlineNear { .. } => {
+                holds!(state.is_active(), "a deadline is near while {}", state.name());
+            }
+            Fact::Submitted { .. }
+            | Fact::Refused { .. }
+            | Fact::Ready { .. }
+            | Fact::Rebound { .. } => {}
         }
         Ok(())
     }

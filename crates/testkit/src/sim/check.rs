@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meanwhile_core::input::Until;
-use meanwhile_core::{Core, Effect, LaneName, Now, State, TaskId, WaitId};
+use meanwhile_core::{Core, Effect, LaneName, NoticeId, NoticeKind, Now, State, TaskId, WaitId};
 use meanwhile_store::{EventFilter, Logged};
 
 use super::books::Entry;
@@ -195,6 +195,29 @@ pub(super) fn nothing_lost(env: &mut Env) {
         if !same {
             let what = format!("{id}: {entry:?} in the books, {:?}", record.map(|r| r.state));
             env.broken("the store holds what was committed", what);
+        }
+    }
+    everybody_is_told(env);
+}
+
+/// Of every end that is final there is a notice, and of each end no more than one; nothing else is told as an end.
+fn everybody_is_told(env: &mut Env) {
+    let ids: Vec<TaskId> = env.books.tasks.keys().copied().collect();
+    let mut told: BTreeMap<TaskId, BTreeSet<u32>> = BTreeMap::new();
+    for notice in env.reader.notices_of(&ids).expect("the store can be read") {
+        let NoticeId { task, attempt, kind, .. } = notice.id;
+        if kind == NoticeKind::Done && !told.entry(task).or_default().insert(attempt) {
+            env.broken("one notice per id", notice.id.to_string());
+        }
+    }
+    for id in ids {
+        let entry = &env.books.tasks[&id];
+        let current = entry.attempt;
+        let over = entry.state.is_terminal() && entry.is_told_of();
+        let told = told.remove(&id).unwrap_or_default();
+        if told.contains(&current) != over || told.last().is_some_and(|last| *last > current) {
+            let what = format!("{id}: attempt {current}, over: {over}, told: {told:?}");
+            env.broken("a notice for every final end", what);
         }
     }
 }

@@ -11,7 +11,7 @@ use super::world::{Draft, World, config, draft, ended};
 use crate::cause::Actor;
 use crate::config::Config;
 use crate::event::{Exit, RunFigures};
-use crate::id::{AttemptToken, LaneName, TaskId, WaitId};
+use crate::id::{AttemptToken, GroupName, LaneName, TaskId, WaitId};
 use crate::input::{EndedBy, Found, Input, Report, Until};
 use crate::spec::Condition;
 use crate::state::State;
@@ -35,6 +35,7 @@ enum Step {
     Hold { on: bool },
     Housekeeping { forget: u8 },
     Restart { found: Vec<u8> },
+    Rebind { back: bool },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -59,6 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(|on| Step::Hold { on }),
         1 => n().prop_map(|forget| Step::Housekeeping { forget }),
         1 => vec(n(), 0..8).prop_map(|found| Step::Restart { found }),
+        1 => any::<bool>().prop_map(|back| Step::Rebind { back }),
     ]
 }
 
@@ -107,6 +109,10 @@ impl Life {
         d.spec.retry.backoff = Duration::from_secs(u64::from(kind >> 11 & 1) * 4);
         d.spec.timing.timeout = (kind >> 12 & 1 == 1).then_some(Duration::from_secs(60));
         d.spec.delay = (kind >> 13 == 1).then_some(Duration::from_secs(7));
+        d.placement.group = (near & 7 == 1).then(|| GroupName::new("g"));
+        d.spec.service = near & 15 == 2;
+        let policies = ["all-done", "each", "failures", "none"];
+        d.spec.extra = vec![("notify".into(), policies[usize::from(near >> 4 & 3)].into())];
         if let (0..90, Some(target)) = (after, pick(&self.kept(), after)) {
             d = d.after(
                 target,
@@ -226,6 +232,8 @@ impl Life {
                 self.w.input(Input::Forget(forget)).unwrap();
             }
             Step::Restart { found } => self.restart(&found),
+            Step::Rebind { back: false } => self.w.rebind("user", "other"),
+            Step::Rebind { back: true } => self.w.rebind("other", "user"),
         }
     }
 
@@ -315,8 +323,10 @@ proptest! {
             life.take(step);
         }
         life.w.check_replay();
+        life.w.check_notices();
         life.finish();
         life.w.check_replay();
+        life.w.check_notices();
         for (id, task) in &life.w.store.tasks {
             prop_assert!(task.state.is_terminal() && !task.seat_kept, "{id} is {:?}", task.state);
             prop_assert!(life.w.store.ends.contains_key(&(*id, task.attempt)));

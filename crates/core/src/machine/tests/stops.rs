@@ -26,7 +26,7 @@ fn a_queued_task_is_cancelled_at_once_an_active_one_when_it_has_ended() {
     assert_eq!(w.take_effects(), [], "one wish is enough");
     w.exits(a, 7);
     assert_eq!(w.cause(a), Cause::CancelledBy { who: Actor::Person });
-    let Fact::Ended { end } = &w.log.last().unwrap().fact else { panic!("it ended last") };
+    let Fact::Ended { end, .. } = &w.log.last().unwrap().fact else { panic!("it ended last") };
     assert_eq!(end.exit, Some(Exit::Code(7)), "the true exit stays beside");
     w.cancel(a);
     assert_eq!(w.state(a), Cancelled);

@@ -9,6 +9,7 @@ use crate::event::{Event, Fact};
 use crate::id::TaskId;
 use crate::input::ReopenedTask;
 use crate::machine::LoadedTask;
+use crate::notice::{Notice, NoticeId};
 use crate::state::State;
 
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(super) struct StoreModel {
     pub(super) tasks: BTreeMap<TaskId, LoadedTask>,
     /// Ends per attempt.
     pub(super) ends: BTreeMap<(TaskId, u32), State>,
+    /// Every notice ever written, by its id, with who is told by which policy.
+    pub(super) notices: BTreeMap<NoticeId, Notice>,
 }
 
 impl StoreModel {
@@ -69,7 +72,12 @@ impl StoreModel {
                 task.deadline = *deadline;
             }
             Fact::StopRequested { stop } => task.stop = Some(stop.clone()),
-            Fact::Ended { end } => {
+            Fact::Ended { end, notice } => {
+                let about = NoticeId::of_end(id, event.attempt);
+                if let Some(notice) = notice {
+                    let before = self.notices.insert(about, (**notice).clone());
+                    assert_eq!(before, None, "{about} is told twice");
+                }
                 let before = self.ends.insert((id, event.attempt), end.state);
                 assert_eq!(before, None, "{id}/{} ended twice", event.attempt);
                 task.state = end.state;
@@ -92,6 +100,17 @@ impl StoreModel {
                 (task.token, task.stop, task.deadline) = (None, None, None);
                 (task.crashes, task.ready) = (0, false);
                 task.timeout = task.spec.timing.timeout;
+            }
+            Fact::DeadlineNear { deadline, notice } => {
+                assert_eq!(task.deadline, Some(*deadline), "{id} is told of its deadline");
+                let about = NoticeId::of_deadline(id, event.attempt, *deadline);
+                self.notices.insert(about, (**notice).clone());
+            }
+            Fact::Rebound { session } => {
+                task.placement.session = session.clone();
+                if task.state.is_terminal() {
+                    return;
+                }
             }
             Fact::Emptied => task.seat_kept = false,
             Fact::Forgotten => {

@@ -13,7 +13,8 @@ use crate::effect::{Answer, Effect};
 use crate::event::{Event, Exit, Fact, RunFigures};
 use crate::id::{AttemptToken, LaneName, SessionId, TaskId, WaitId};
 use crate::input::{EndedBy, Found, Input, NewTask, Refusal, Report, Until, Wait, WaitTarget};
-use crate::machine::{Core, Turn};
+use crate::machine::{Core, LoadedTask, Turn};
+use crate::notice::{NoticeId, NoticeKind, Notify};
 use crate::spec::{
     Command, Condition, Dependency, EnvSpec, Placement, ProcessContext, ResourceLimits,
     RetryPolicy, Stdin, TaskSpec, Timing,
@@ -377,7 +378,7 @@ impl World {
     /// The cause of the latest end.
     pub(super) fn cause(&self, task: TaskId) -> Cause {
         let end = self.log.iter().rev().find_map(|e| match &e.fact {
-            Fact::Ended { end } if e.task == task => Some(end.cause.clone()),
+            Fact::Ended { end, .. } if e.task == task => Some(end.cause.clone()),
             _ => None,
         });
         end.expect("it has ended")
@@ -385,6 +386,29 @@ impl World {
 
     pub(super) fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
+    }
+
+    /// Whoever is to hear of an end has a notice of it, once, and nobody else has.
+    pub(super) fn check_notices(&self) {
+        for task in self.store.tasks.values().filter(|t| t.state.is_terminal()) {
+            let about = NoticeId::of_end(task.id, task.attempt);
+            let told = Notify::of(&task.spec).tells(task.state, task.spec.service);
+            assert_eq!(self.store.notices.contains_key(&about), told, "{about}: {:?}", task.state);
+        }
+        let of_end = |id: &&NoticeId| id.kind == NoticeKind::Done;
+        for id in self.store.notices.keys().filter(of_end) {
+            let Some(task) = self.store.tasks.get(&id.task) else { continue };
+            let is_final = id.attempt < task.attempt || task.state.is_terminal();
+            assert!(is_final, "{id} is told of though it goes on");
+        }
+    }
+
+    /// A session goes on under another name.
+    pub(super) fn rebind(&mut self, from: &str, to: &str) {
+        let (from, to) = (SessionId::new(from), SessionId::new(to));
+        let of_from = |t: &&LoadedTask| t.state.is_terminal() && t.placement.session == from;
+        let ended = self.store.tasks.values().filter(of_from).map(|t| t.id).collect();
+        self.input(Input::Rebind { from, to, ended }).expect("never refused");
     }
 
     /// The log alone says the same as the machine that wrote it.

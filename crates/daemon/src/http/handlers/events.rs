@@ -176,6 +176,8 @@ fn data(what: &Logged) -> Value {
             "signal": match exit { Some(Exit::Signal(n)) => Some(signal_name(*n)), _ => None },
             "seat_kept": seat_kept,
         }),
+        Logged::DeadlineNear { deadline } => json!({ "deadline": time(*deadline) }),
+        Logged::Rebound { session } => json!({ "session": session.as_str() }),
         Logged::Requeued { crashes } => json!({ "crashes": crashes }),
         Logged::Retried { by } => json!({ "by": by.as_ref().map(meanwhile_core::Actor::to_text) }),
         Logged::Refused { what } => json!({ "what": what }),

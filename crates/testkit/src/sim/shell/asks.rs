@@ -334,7 +334,7 @@ fn just_ended(turn: &Turn) -> BTreeMap<TaskId, State> {
     turn.events
         .iter()
         .filter_map(|event| match &event.fact {
-            Fact::Ended { end } => Some((event.task, end.state)),
+            Fact::Ended { end, .. } => Some((event.task, end.state)),
             _ => None,
         })
         .collect()

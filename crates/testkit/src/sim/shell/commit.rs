@@ -177,7 +177,7 @@ fn words(fact: &Fact) -> String {
             };
             format!("submitted to lane {lane}, priority {priority}{below}{after}{delay}")
         }
-        Fact::Ended { end } => {
+        Fact::Ended { end, .. } => {
             let kept = if end.seat_kept { ", keeps its seat" } else { "" };
             format!("ended: {} ({}){kept}", end.state.name(), end.cause.kind())
         }
