@@ -4,6 +4,7 @@
 //! Owns one file per part of the contract; each test names one promise. Never sleeps: gates hold tasks, bells tell
 //! where they are. What survives a kill is tested elsewhere (`survival_*`).
 
+mod agents;
 mod batches;
 mod bytes;
 mod cannot_start;
