@@ -53,6 +53,7 @@ impl StoreModel {
             assert!(self.tasks.insert(id, task).is_none(), "{id} submitted twice");
             return;
         }
+        self.told(event);
         let task = self.tasks.get_mut(&id).expect("facts are about submitted tasks");
         match &event.fact {
             Fact::Submitted { .. } | Fact::Refused { .. } => return,
@@ -72,12 +73,7 @@ impl StoreModel {
                 task.deadline = *deadline;
             }
             Fact::StopRequested { stop } => task.stop = Some(stop.clone()),
-            Fact::Ended { end, notice } => {
-                let about = NoticeId::of_end(id, event.attempt);
-                if let Some(notice) = notice {
-                    let before = self.notices.insert(about, (**notice).clone());
-                    assert_eq!(before, None, "{about} is told twice");
-                }
+            Fact::Ended { end, .. } => {
                 let before = self.ends.insert((id, event.attempt), end.state);
                 assert_eq!(before, None, "{id}/{} ended twice", event.attempt);
                 task.state = end.state;
@@ -101,10 +97,8 @@ impl StoreModel {
                 (task.crashes, task.ready) = (0, false);
                 task.timeout = task.spec.timing.timeout;
             }
-            Fact::DeadlineNear { deadline, notice } => {
+            Fact::DeadlineNear { deadline, .. } => {
                 assert_eq!(task.deadline, Some(*deadline), "{id} is told of its deadline");
-                let about = NoticeId::of_deadline(id, event.attempt, *deadline);
-                self.notices.insert(about, (**notice).clone());
             }
             Fact::Rebound { session } => {
                 task.placement.session = session.clone();
@@ -119,6 +113,23 @@ impl StoreModel {
             }
         }
         assert_eq!(event.attempt, task.attempt, "{:?} names its attempt", event.fact);
+    }
+
+    /// An end is told of once; a deadline again after a restart, under the same id.
+    fn told(&mut self, event: &Event) {
+        let Event { task, attempt, .. } = *event;
+        match &event.fact {
+            Fact::Ended { notice: Some(notice), .. } => {
+                let about = NoticeId::of_end(task, attempt);
+                let before = self.notices.insert(about, (**notice).clone());
+                assert_eq!(before, None, "{about} is told twice");
+            }
+            Fact::DeadlineNear { deadline, notice } => {
+                let about = NoticeId::of_deadline(task, attempt, *deadline);
+                self.notices.insert(about, (**notice).clone());
+            }
+            _ => {}
+        }
     }
 
     /// What a restart would load.
