@@ -23,6 +23,7 @@ mod patience;
 mod server;
 mod session;
 mod setup;
+mod stdio;
 mod tool;
 mod waits;
 mod words;
@@ -32,6 +33,7 @@ pub use setup::{Connect, Setup};
 
 use meanwhile_api::{ApiError, ErrorCode};
 use rmcp::ServiceExt as _;
+use rmcp::service::ServerInitializeError;
 
 /// Serves one client over standard input and output, until it closes them.
 ///
@@ -41,11 +43,17 @@ pub async fn serve_stdio(setup: Setup) -> Result<(), ApiError> {
     let failed =
         |what: String| ApiError::new(ErrorCode::BadRequest, format!("speak MCP on stdio: {what}"));
     let server = server::Server::for_one_client(setup)?;
-    let running = match server.serve(rmcp::transport::stdio()).await {
-        Ok(running) => running,
+    let (input, output) = rmcp::transport::stdio();
+    let lines = stdio::checked(input, output);
+    let served = match server.serve((lines.reader, lines.writer)).await {
+        Ok(running) => {
+            running.waiting().await.map(|_| ()).map_err(|error| failed(error.to_string()))
+        }
         // A client that looked and left has done nothing wrong.
-        Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
-        Err(error) => return Err(failed(error.to_string())),
+        Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
+        Err(error) => Err(failed(error.to_string())),
     };
-    running.waiting().await.map(|_| ()).map_err(|error| failed(error.to_string()))
+    // The last answers are on their way when the library has ended.
+    lines.written.await.map_err(|error| failed(error.to_string()))?;
+    served
 }

@@ -74,3 +74,9 @@ pub(crate) const CONNECTIONS: usize = 256;
 
 /// How long the headers of an HTTP request may take.
 pub(crate) const HEADER_TIME: Duration = Duration::from_secs(10);
+
+/// The longest message on standard input, 16 MiB: as large as a request over HTTP may be.
+pub(crate) const LINE_BYTES: usize = BODY_BYTES;
+
+/// How much of a message is under way between the standard streams and the MCP library.
+pub(crate) const PIPE_BYTES: usize = 64 << 10;

@@ -238,7 +238,7 @@ pub(crate) fn status_of(tasks: &[Task]) -> String {
 }
 
 fn status(seen: &Seen) -> String {
-    status_of(&seen.tasks)
+    if seen.tasks.is_empty() { "the records are gone".to_owned() } else { status_of(&seen.tasks) }
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ pub(crate) fn line(task: &Task) -> String {
     text
 }
 
-/// A length of time in the two units that matter: `250ms`, `3.2s` is `3s`, `2m10s`, `1h5m`.
+/// A length of time in the two units that matter: `250ms`, `3s`, `2m10s`, `1h5m`.
 pub(crate) fn rough(ms: u64) -> String {
     let rounded = match ms {
         0..1_000 => ms,

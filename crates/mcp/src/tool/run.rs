@@ -5,7 +5,7 @@
 
 use meanwhile_api::submit::{Detail, SubmitRequest};
 use meanwhile_api::task::Task;
-use meanwhile_api::{ApiError, ErrorCode, sanitise};
+use meanwhile_api::{ApiError, sanitise};
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Call};
@@ -24,10 +24,15 @@ pub(super) async fn run(call: &Call<'_>, arguments: Arguments) -> Answer {
         format!("{}{known}", words::line(task))
     });
     let mut text: Vec<String> = lines.collect();
-    let objects: Vec<Value> = reply.tasks.iter().map(|task| launched(task, known(task))).collect();
-    let mut object = match (objects.as_slice(), request.tasks.len()) {
-        ([Value::Object(one)], 1) => one.clone(),
-        _ => Map::from_iter([("tasks".to_owned(), Value::Array(objects))]),
+    let objects = reply.tasks.iter().map(|task| launched(task, known(task)));
+    let mut object = match request.tasks.len() {
+        1 => objects.flatten().collect(),
+        // What is absent is left out: a batch is long enough.
+        _ => {
+            let present = objects.map(|task| task.into_iter().filter(|(_, it)| !it.is_null()));
+            let tasks = present.map(|task| Value::Object(task.collect())).collect();
+            Map::from_iter([("tasks".to_owned(), Value::Array(tasks))])
+        }
     };
     if !reply.warnings.is_empty() {
         let warnings: Vec<String> =
@@ -40,29 +45,25 @@ pub(super) async fn run(call: &Call<'_>, arguments: Arguments) -> Answer {
 }
 
 /// What a launch answers with: an id above all.
-fn launched(task: &Task, known: bool) -> Value {
-    let mut object = json!({
-        "id": task.id,
-        "state": task.state,
-        "queue_position": task.queue_position,
-        "why": words::why(task),
-        "deadline": task.deadline,
-    });
-    if known {
-        object["existing"] = json!(true);
-    }
-    object
+fn launched(task: &Task, known: bool) -> Map<String, Value> {
+    let facts = [
+        ("id", json!(task.id)),
+        ("state", json!(task.state)),
+        ("queue_position", json!(task.queue_position)),
+        ("why", json!(words::why(task))),
+        ("deadline", json!(task.deadline)),
+    ];
+    let known = known.then_some(("existing", json!(true)));
+    facts.into_iter().chain(known).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// The daemon counts entries of a batch from 1, as lines; a model wrote a list.
+/// The daemon names entries of a batch as lines, from 1; a model wrote a list.
 fn with_place(error: ApiError, request: &SubmitRequest) -> ApiError {
-    let entry =
-        error.details.get("line").or_else(|| error.details.get("entry")).and_then(Value::as_u64);
-    match entry {
-        Some(entry) if request.tasks.len() > 1 && error.code != ErrorCode::Internal => {
-            let message = format!("tasks[{}]: {}", entry.saturating_sub(1), error.message);
-            ApiError { message, ..error }
-        }
-        _ => error,
-    }
+    let line =
+        error.details.get("line").and_then(Value::as_u64).filter(|_| request.tasks.len() > 1);
+    let Some(line) = line else { return error };
+    let named = format!("line {line}: ");
+    let message = error.message.strip_prefix(&named).unwrap_or(&error.message);
+    let message = format!("tasks[{}]: {message}", line.saturating_sub(1));
+    ApiError { message, ..error }
 }
