@@ -18,6 +18,7 @@ pub mod config;
 pub mod effect;
 pub mod event;
 pub mod id;
+pub mod inbox;
 pub mod input;
 pub mod limits;
 pub mod machine;

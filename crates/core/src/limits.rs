@@ -45,3 +45,15 @@ pub const LOG_CAP: u64 = 64 << 20;
 pub const WARNED_LAST_PART: u32 = 5;
 /// Running times below this are over before anybody could ask for more.
 pub const SHORTEST_WARNED: Duration = Duration::from_secs(1);
+/// Failures within this time are told together.
+pub const COALESCE: Duration = Duration::from_secs(2);
+/// Something unread is told to a session that has been idle for so long.
+pub const STORED: Duration = Duration::from_secs(3 * 60);
+/// No turn is started within this time after the user has typed: more may follow.
+pub const AFTER_TYPING: Duration = Duration::from_secs(5);
+/// Between two turns that we start.
+pub const BETWEEN_WAKES: Duration = Duration::from_secs(60);
+/// Before a turn is started: whoever waits for the same end has said by then that it was seen.
+pub const BEFORE_WAKING: Duration = Duration::from_millis(500);
+/// After so much idleness nobody is there, and only what needs somebody starts a turn.
+pub const LONG_IDLE: Duration = Duration::from_secs(3600);
