@@ -28,6 +28,7 @@
 //! - [`wait_for_file`]: waits (inotify) until a file's content satisfies a condition.
 //! - [`mode`]: in which mode this run tests (root or not, cgroups or not), and [`mode::not_here`],
 //!   the only honest way for a test to say that a mode cannot show its promise.
+//! - [`model::Model`]: a scripted model server, so that real agent CLIs run without network, login or key.
 //! - [`Dice`]: random moments that can be repeated from the printed seed.
 //!
 //! Every wait has a deadline and panics with what was waited for, the daemon's log and the tasks.
@@ -41,6 +42,7 @@ mod fifo;
 mod home;
 mod invoke;
 pub mod mode;
+pub mod model;
 mod process;
 pub mod sim;
 mod watch;
