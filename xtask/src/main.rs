@@ -5,6 +5,7 @@
 //! other than the generated files under `docs/`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool reports here")]
 
+mod agents;
 mod bench;
 mod cargo;
 mod demo;
@@ -36,6 +37,7 @@ usage: cargo xtask <command>
                                    foreign bytes into every way in, for a bounded time
   sim [--seeds N] [--seed S [--story]]
                                    lives of the queue on a simulated machine, with all that goes wrong
+  agents [FILTER]                  the tests with real agent CLIs, which it installs below target/
   tidy                             the rules a compiler cannot check
   gen [--check]                    rewrite docs/reference from the built binary
   demo                             build, start a daemon, run a task in the background, show its end
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
     };
     let outcome = match command {
         "test" => test::main(rest),
+        "agents" => agents::main(rest),
         "bench" => bench::main(rest),
         // Started by the benchmark in place of a task.
         bench::actor::COMMAND => bench::actor::main(rest),

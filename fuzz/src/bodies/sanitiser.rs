@@ -3,9 +3,7 @@
 //! Neither lets a control character through; both read the same however a text is cut; what is clean
 //! stays as it is, also through the other one; a page's worth at a time gives the whole text.
 
-#[path = "../../../crates/cli/src/show/sanitise.rs"]
-mod terminal;
-
+use meanwhile_api::sanitise as terminal;
 use meanwhile_daemon::output::text::{self, Cleaner};
 
 use crate::feed::Feed;

@@ -29,7 +29,7 @@ pub(crate) use runner::{RUNNER_COMMAND, run_in_mode};
 pub(crate) use staged::{Door, Stages};
 
 /// Programs the tests start. Rust's own tools are known to be there: we run.
-const NEEDED: [(&str, &str); 7] = [
+const NEEDED: [(&str, &str); 9] = [
     ("cc", "building the bundled SQLite"),
     ("sh", "tasks of the end-to-end tests"),
     ("bash", "tasks of the end-to-end tests"),
@@ -37,6 +37,8 @@ const NEEDED: [(&str, &str); 7] = [
     ("nohup", "escapees of the cancel tests"),
     ("env", "escapees of the cancel tests"),
     ("python3", "tasks that need system calls a shell has not"),
+    ("node", "the agent CLIs of the tests with real ones"),
+    ("npm", "installing those"),
 ];
 
 /// Every mode there is.
@@ -94,9 +96,10 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
             }
         }
     }
-    // It knows no modes: once, when everything is tested.
+    // They know no modes: once, when everything is tested.
     if request.is_whole() {
-        account.simulated(crate::sim::in_tests()?);
+        account.beside("agents", crate::agents::in_tests()?);
+        account.beside("simulation", crate::sim::in_tests()?);
     }
     account.print(&target)
 }

@@ -17,8 +17,8 @@ use crate::Outcome;
 #[derive(Default)]
 pub(super) struct Account {
     modes: Vec<(String, Result<Ran, String>)>,
-    /// What the simulation said; none when it was not run.
-    simulation: Option<Result<String, String>>,
+    /// What ran once, beside the modes: its name and what it said.
+    beside: Vec<(&'static str, Result<String, String>)>,
 }
 
 impl Account {
@@ -30,8 +30,8 @@ impl Account {
         self.modes.push((mode.name(), Ok(ran)));
     }
 
-    pub(super) fn simulated(&mut self, outcome: Result<String, String>) {
-        self.simulation = Some(outcome);
+    pub(super) fn beside(&mut self, name: &'static str, outcome: Result<String, String>) {
+        self.beside.push((name, outcome));
     }
 
     /// Prints everything, writes the matrix, and fails where anything failed.
@@ -53,10 +53,14 @@ impl Account {
                 }
             }
         }
-        match &self.simulation {
-            Some(Ok(line)) => println!("{:<17} {line}", "simulation"),
-            Some(Err(why)) => println!("{:<17} FAILED: {why}", "simulation"),
-            None => println!("{:<17} NOT RUN: only some of the tests were asked for", "simulation"),
+        for (name, outcome) in &self.beside {
+            match outcome {
+                Ok(line) => println!("{name:<17} {line}"),
+                Err(why) => println!("{name:<17} FAILED: {why}"),
+            }
+        }
+        if self.beside.is_empty() {
+            println!("{:<17} NOT RUN: only some of the tests were asked for", "agents, simulation");
         }
         self.print_promises(&matrix);
         self.print_trouble();
@@ -64,7 +68,7 @@ impl Account {
 
         let tested = self.modes.iter().filter(|(_, outcome)| outcome.is_ok()).count();
         println!("\ntest: {totals}, in {tested} of {} modes", self.modes.len());
-        let broken = matches!(self.simulation, Some(Err(_)));
+        let broken = self.beside.iter().any(|(_, outcome)| outcome.is_err());
         if broken || totals.failed > 0 || totals.leftovers > 0 || totals.engine_failures > 0 {
             return Err("not every promise is kept".to_owned());
         }

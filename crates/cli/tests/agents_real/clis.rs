@@ -1,0 +1,120 @@
+//! How each agent CLI is called once, without a terminal, against the scripted model.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use meanwhile_testkit::model::Model;
+use meanwhile_testkit::{Ran, TestHome};
+
+use super::installed;
+
+/// Such a program starts in seconds, and two cores are shared.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// An agent CLI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cli {
+    Claude,
+    Codex,
+    OpenCode,
+}
+
+impl Cli {
+    pub(super) const ALL: [Self; 3] = [Self::Claude, Self::Codex, Self::OpenCode];
+
+    /// The name that `install` knows.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Claude => "claude",
+            Self::Codex => "codex",
+            Self::OpenCode => "opencode",
+        }
+    }
+
+    /// By which name a model calls one of our tools.
+    pub(super) fn tool(self, name: &str) -> String {
+        match self {
+            Self::Claude | Self::Codex => format!("mcp__meanwhile__{name}"),
+            Self::OpenCode => format!("meanwhile_{name}"),
+        }
+    }
+
+    fn program(self) -> PathBuf {
+        installed().join(match self {
+            Self::Claude => "@anthropic-ai/claude-code-linux-x64/claude",
+            Self::Codex => ".bin/codex",
+            Self::OpenCode => ".bin/opencode",
+        })
+    }
+
+    /// Its own settings: which model, and nothing over the network.
+    pub(super) fn set_up(self, home: &TestHome, model: &Model) {
+        let user = home.path("user");
+        let write = |name: &str, text: String| {
+            let path = user.join(name);
+            fs::create_dir_all(path.parent().expect("it has one")).expect("it is ours");
+            fs::write(path, text).expect("it is ours");
+        };
+        let url = model.url();
+        match self {
+            Self::Claude => {}
+            Self::Codex => write(
+                ".codex/config.toml",
+                format!(
+                    "model = \"scripted-text\"\nmodel_provider = \"scripted\"\ncheck_for_update_on_startup = false\n\
+                     [analytics]\nenabled = false\n[feedback]\nenabled = false\n\
+                     [model_providers.scripted]\nname = \"scripted\"\nbase_url = \"{url}/v1\"\n\
+                     wire_api = \"responses\"\nenv_key = \"SCRIPTED_KEY\"\nrequest_max_retries = 1\n\
+                     stream_max_retries = 1\nsupports_websockets = false\n"
+                ),
+            ),
+            Self::OpenCode => write(
+                ".config/opencode/opencode.json",
+                serde_json::json!({
+                    "autoupdate": false, "share": "disabled", "model": "scripted/scripted-text",
+                    "small_model": "scripted/scripted-text",
+                    "provider": { "scripted": {
+                        "npm": "@ai-sdk/openai-compatible", "name": "scripted",
+                        "options": { "baseURL": format!("{url}/v1"), "apiKey": "x" },
+                        "models": { "scripted-text": { "name": "scripted" } },
+                    } },
+                })
+                .to_string(),
+            ),
+        }
+    }
+
+    /// Asks once and waits for the answer.
+    #[track_caller]
+    pub(super) fn ask(self, home: &TestHome, model: &Model, prompt: &str) -> Ran {
+        let words: &[&str] = match self {
+            Self::Claude => &["-p", "--output-format", "json", prompt],
+            Self::Codex => &["exec", "--json", "--skip-git-repo-check", prompt],
+            // A prompt with spaces arrives in quotes when it is an argument.
+            Self::OpenCode => &["run", "--format", "json"],
+        };
+        let mut call = home.invoke(words).program(self.program()).deadline(PATIENCE);
+        if self == Self::OpenCode {
+            call = call.stdin(prompt);
+        }
+        let variables: &[(&str, &str)] = match self {
+            Self::Claude => &[
+                ("ANTHROPIC_BASE_URL", &model.url()),
+                ("ANTHROPIC_API_KEY", "sk-ant-scripted"),
+                ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+                ("DISABLE_AUTOUPDATER", "1"),
+                ("DISABLE_TELEMETRY", "1"),
+                ("DISABLE_ERROR_REPORTING", "1"),
+                ("CLAUDE_CODE_MAX_RETRIES", "1"),
+            ],
+            Self::Codex => &[("SCRIPTED_KEY", "x")],
+            Self::OpenCode => &[
+                ("OPENCODE_DISABLE_AUTOUPDATE", "1"),
+                ("OPENCODE_DISABLE_MODELS_FETCH", "1"),
+                ("OPENCODE_DISABLE_LSP_DOWNLOAD", "1"),
+            ],
+        };
+        variables.iter().fold(call, |call, (name, value)| call.env(name, value)).run()
+    }
+}

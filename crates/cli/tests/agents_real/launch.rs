@@ -1,0 +1,79 @@
+//! An agent launches, waits and reads by the tools it was given, and needs no permission for what only looks.
+
+use meanwhile_testkit::TestHome;
+use meanwhile_testkit::model::Model;
+use serde_json::Value;
+
+use super::clis::Cli;
+
+/// A home in which an agent was given our tools.
+fn prepared(cli: Cli, model: &Model, options: &[&str]) -> TestHome {
+    let home = TestHome::new();
+    cli.set_up(&home, model);
+    let mut words = vec!["install", cli.name()];
+    words.extend(options);
+    home.cli(words).expect(0);
+    home
+}
+
+#[test]
+#[ignore = "needs the agent CLIs that cargo xtask test installs"]
+fn an_agent_launches_by_its_tool_and_is_told_the_id() {
+    for cli in Cli::ALL {
+        let model = Model::new();
+        let home = prepared(cli, &model, &["--allow-launch"]);
+        let tool = cli.tool("run");
+        let prompt =
+            format!("build it [[call:{tool} {{\"shell\":\"echo built\",\"name\":\"build\"}}]]");
+        let ran = cli.ask(&home, &model, &prompt);
+        ran.expect(0);
+        let tasks = home.json(["list", "--any-session"]);
+        let task = &tasks.as_array().expect("a list")[0];
+        assert_eq!(task["name"], "build", "{cli:?}: {tasks}\n{}", ran.text());
+        let id = task["id"].as_str().expect("text");
+        let told = model.asked().iter().any(|asked| asked.after_tools && asked.mentions(id));
+        assert!(told, "{cli:?}: the model never heard of {id}: {:#?}", model.asked().last());
+        let session = task["session"].as_str().expect("text");
+        assert_ne!(session, "user", "{cli:?}: an agent is not the person");
+        assert_eq!(home.wait(id)["state"], "completed");
+        home.finish();
+    }
+}
+
+#[test]
+#[ignore = "needs the agent CLIs that cargo xtask test installs"]
+fn looking_and_waiting_need_no_permission_and_launching_does() {
+    for cli in [Cli::Claude, Cli::Codex] {
+        let model = Model::new();
+        let home = prepared(cli, &model, &[]);
+        let prompt =
+            format!("look [[call:{} {{}}]] [[call:{} {{}}]]", cli.tool("list"), cli.tool("wait"));
+        cli.ask(&home, &model, &prompt).expect(0);
+        let answers = answers_of_tools(&model.asked().last().expect("it asked").body);
+        assert!(answers.len() >= 2, "{cli:?}: {answers:?}");
+        for answer in &answers {
+            let refused =
+                ["permission", "requires approval", "denied", "No such tool", "unsupported call"];
+            assert!(!refused.iter().any(|word| answer.contains(word)), "{cli:?}: {answer}");
+        }
+        let prompt = format!("launch [[call:{} {{\"shell\":\"true\"}}]]", cli.tool("run"));
+        cli.ask(&home, &model, &prompt);
+        let tasks = home.json(["list", "--any-session"]);
+        assert_eq!(tasks.as_array().map(Vec::len), Some(0), "{cli:?} launched without being asked");
+        home.finish();
+    }
+}
+
+/// What tools answered, in either interface.
+fn answers_of_tools(body: &Value) -> Vec<String> {
+    let messages = body["messages"].as_array().into_iter().flatten();
+    let blocks = messages.flat_map(|message| message["content"].as_array().into_iter().flatten());
+    let anthropic = blocks
+        .filter(|block| block["type"] == "tool_result")
+        .map(|block| block["content"].to_string());
+    let items = body["input"].as_array().into_iter().flatten();
+    let openai = items
+        .filter(|item| item["type"].as_str().is_some_and(|kind| kind.ends_with("_call_output")))
+        .map(|item| item["output"].to_string());
+    anthropic.chain(openai).collect()
+}

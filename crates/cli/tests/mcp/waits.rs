@@ -1,0 +1,168 @@
+//! A `wait` as an MCP task: for whom, across what, and how it ends.
+
+use meanwhile_testkit::{DEADLINE, TestHome, until};
+use serde_json::{Value, json};
+
+use crate::client::{Client, LEGACY, MODERN, Speaks, WITH_TASKS, text};
+
+/// Asks until the task has ended; the task.
+#[track_caller]
+fn ended(client: &mut Client, task: &str) -> Value {
+    until("the MCP task to end", DEADLINE, || {
+        let found = client.get(task);
+        (found["status"] != "working").then_some(found)
+    })
+}
+
+/// Makes an MCP task of a wait; its id.
+#[track_caller]
+fn waiting(client: &mut Client, arguments: Value) -> String {
+    let made = client.tool("wait", arguments);
+    assert_eq!(
+        (&made["resultType"], &made["status"]),
+        (&json!("task"), &json!("working")),
+        "{made}"
+    );
+    for absent in
+        ["task", "result", "error", "inputRequests", "requestState", "ttl", "pollInterval"]
+    {
+        assert!(made.get(absent).is_none(), "{absent}: {made}");
+    }
+    assert!(made["ttlMs"].is_null() && made["pollIntervalMs"].is_u64(), "{made}");
+    made["taskId"].as_str().expect("an id").to_owned()
+}
+
+#[test]
+fn only_a_peer_that_declared_tasks_on_2026_07_28_gets_one() {
+    let home = TestHome::new();
+    let gate = home.gate("gate");
+    for speaks in [LEGACY, MODERN, Speaks::Legacy { tasks: true }] {
+        let mut client = Client::start(&home, speaks);
+        client.launch(&gate.shell());
+        let over = client.tool("wait", json!({"timeout": "10ms"}));
+        assert!(text(&over).contains("Still running"), "{speaks:?}: {over}");
+    }
+    let mut client = Client::start(&home, WITH_TASKS);
+    let held = client.launch(&gate.shell());
+    let task = waiting(&mut client, json!({"ids": [held]}));
+    assert!(task.contains(&held), "what the model is shown leads to the task: {task}");
+    let found = client.get(&task);
+    assert!(found["statusMessage"].as_str().expect("a text").contains(&held), "{found}");
+    let quick = client.launch("true");
+    home.wait(&quick);
+    let at_once = client.tool("wait", json!({"ids": [quick]}));
+    assert_eq!(at_once["resultType"], "complete", "nothing is left to wait for: {at_once}");
+}
+
+#[test]
+fn a_wait_survives_its_server_and_the_daemon() {
+    let home = TestHome::new();
+    let mut gate = home.gate("gate");
+    let mut client = Client::start(&home, WITH_TASKS);
+    let held = client.launch(&format!("{}; echo the end; exit 7", gate.shell()));
+    let task = waiting(&mut client, json!({}));
+    client.kill();
+    home.kill_daemon();
+    let mut next = Client::start(&home, WITH_TASKS);
+    assert_eq!(next.get(&task)["status"], "working");
+    gate.open();
+    let found = ended(&mut next, &task);
+    assert_eq!(found["status"], "completed", "work that failed is a result: {found}");
+    let result = &found["result"];
+    assert_eq!(result["isError"], true);
+    assert!(text(result).contains("exit 7") && text(result).contains("the end"), "{result}");
+    let facts = &result["structuredContent"]["tasks"][0];
+    assert_eq!(
+        (&facts["id"], &facts["exit_code"]),
+        (&json!(held), &json!(7)),
+        "shown where text is not"
+    );
+    next.kill();
+    let mut last = Client::start(&home, WITH_TASKS);
+    assert_eq!(last.get(&task)["result"]["structuredContent"]["tasks"][0]["exit_code"], 7);
+}
+
+#[test]
+fn an_id_that_was_issued_is_answered_with_an_end_even_when_nothing_is_left_of_it() {
+    let home = TestHome::new();
+    let mut gate = home.gate("gate");
+    let mut client = Client::start(&home, WITH_TASKS);
+    client.launch(&gate.shell());
+    let task = waiting(&mut client, json!({}));
+    gate.open();
+    assert_eq!(ended(&mut client, &task)["result"]["isError"], false);
+    home.cli(["clean"]).ok();
+    let found = client.get(&task);
+    assert_eq!(found["status"], "failed");
+    assert!(found["error"]["message"].as_str().expect("a text").contains("deleted"), "{found}");
+    for unknown in ["gate-test", "wait:", "wait:NOT-AN-ID", ""] {
+        let answer = client.request("tasks/get", json!({"taskId": unknown}));
+        assert_eq!(answer["error"]["code"], -32602, "{unknown}: {answer}");
+    }
+    let mut undeclared = Client::start(&home, MODERN);
+    let answer = undeclared.request("tasks/get", json!({"taskId": task}));
+    assert_eq!(answer["error"]["code"], -32021, "{answer}");
+}
+
+/// A client stops a task twice at once, and does not ask how it went.
+#[test]
+fn cancelling_a_wait_ends_the_waiting_and_not_the_work() {
+    let home = TestHome::new();
+    let mut gate = home.gate("gate");
+    let mut client = Client::start(&home, WITH_TASKS);
+    let held = client.launch(&gate.shell());
+    let task = waiting(&mut client, json!({"ids": [held]}));
+    let cancel = json!({"taskId": task});
+    let both = [
+        client.send("tasks/cancel", cancel.clone(), json!({})),
+        client.send("tasks/cancel", cancel.clone(), json!({})),
+    ];
+    for id in both {
+        assert_eq!(client.answer(id)["result"], json!({"resultType": "complete"}));
+    }
+    assert_eq!(client.get(&task)["status"], "cancelled");
+    assert_eq!(home.status(&held)["ended_at"], json!(null), "it runs on");
+    let again = waiting(&mut client, json!({"ids": [held]}));
+    assert_eq!(client.get(&again)["status"], "working", "it is waited for anew");
+    gate.open();
+    assert_eq!(ended(&mut client, &again)["status"], "completed");
+    assert_eq!(client.request("tasks/cancel", cancel)["result"], json!({"resultType": "complete"}));
+    assert_eq!(client.get(&task)["status"], "completed", "what has ended stays as it ended");
+    let answers = json!({"taskId": task, "inputResponses": {"x": {"action": "accept"}}});
+    assert_eq!(
+        client.request("tasks/update", answers)["result"],
+        json!({"resultType": "complete"})
+    );
+}
+
+#[test]
+fn the_first_success_ends_a_wait_for_any() {
+    let home = TestHome::new();
+    let (gate, mut other) = (home.gate("gate"), home.gate("other"));
+    let mut client = Client::start(&home, WITH_TASKS);
+    let slow = client.launch(&gate.shell());
+    let quick = client.launch(&other.shell());
+    let task = waiting(&mut client, json!({"ids": [slow, quick], "any": true}));
+    other.open();
+    let found = ended(&mut client, &task);
+    assert_eq!(found["result"]["isError"], false, "{found}");
+    assert_eq!(home.status(&slow)["ended_at"], json!(null));
+}
+
+/// More tasks than an id should name.
+#[test]
+fn a_large_group_is_waited_for_by_its_name() {
+    let home = TestHome::builder().config("lanes.commands.limit = 4").build();
+    let mut gate = home.gate("gate");
+    let mut client = Client::start(&home, WITH_TASKS);
+    let mut tasks: Vec<Value> = (0..19).map(|_| json!({"shell": "true"})).collect();
+    tasks.push(json!({"shell": gate.shell()}));
+    client.tool("run", json!({"group": "many: of them", "tasks": tasks}));
+    let task = waiting(&mut client, json!({"group": "many: of them"}));
+    assert!(task.len() < 120, "{task}");
+    gate.open();
+    let found = ended(&mut client, &task);
+    assert_eq!(found["result"]["structuredContent"]["summary"], "20 of 20 done", "{found}");
+    let all = client.tool("wait", json!({"group": "many: of them"}));
+    assert_eq!(all["resultType"], "complete", "{all}");
+}
