@@ -197,11 +197,7 @@ fn no_list_reads_all_tasks_or_sorts_them() {
         (Filter { group: Some(GroupName::new("g")), labels: label, ..any() }, "tasks_group"),
         (Filter { name: Some("n".into()), ..any() }, "tasks_name"),
         (
-            Filter {
-                parent: Some(TaskId::from_random(1)),
-                name: Some("n".into()),
-                ..any()
-            },
+            Filter { parent: Some(TaskId::from_random(1)), name: Some("n".into()), ..any() },
             "tasks_parent",
         ),
     ] {

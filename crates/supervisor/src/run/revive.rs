@@ -53,23 +53,35 @@ enum LastDaemon {
 pub(super) struct Reviver {
     next: Option<Moment>,
     pause: Duration,
+    /// Since when the daemon that is here has been.
+    met: Option<Moment>,
     /// Held from a start until the daemon is there or is given up.
     turn: Option<OwnedFd>,
 }
 
 impl Reviver {
     pub(super) fn new() -> Self {
-        Self { next: None, pause: REVIVE_FIRST, turn: None }
+        Self { next: None, pause: REVIVE_FIRST, met: None, turn: None }
     }
 
-    /// The daemon is lost.
+    /// The daemon is lost. One that came and died at once has not ended the row of those that do: the next pause is
+    /// longer still, or a daemon that ends of what it meets would come back every second for ever.
     pub(super) fn arm(&mut self, now: Moment) {
         let spread = Duration::from_millis(u64::from(std::process::id()) * 7 % SPREAD_MS);
-        self.pause = REVIVE_FIRST;
-        self.next = Some(now.after(REVIVE_FIRST).after(spread));
+        if self.met.take().is_some_and(|met| now.since(met) >= REVIVE_LAST) {
+            self.pause = REVIVE_FIRST;
+        }
+        self.next = Some(now.after(self.pause).after(spread));
     }
 
-    /// A daemon is there, or none is wanted.
+    /// A daemon is there. Whether it stays will be seen.
+    pub(super) fn met(&mut self, now: Moment) {
+        self.met.get_or_insert(now);
+        self.next = None;
+        self.turn = None;
+    }
+
+    /// No daemon is wanted.
     pub(super) fn disarm(&mut self) {
         *self = Self::new();
     }
@@ -213,4 +225,32 @@ fn become_daemon(prepared: &Prepared) -> ! {
     }
     // SAFETY: _exit runs none of the parent's exit handlers.
     unsafe { libc::_exit(127) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn daemons_that_die_soon_after_they_came_are_brought_back_ever_more_slowly() {
+        let pause_after = |lived: Duration| {
+            let mut reviver = Reviver::new();
+            // As after three starts.
+            reviver.pause = REVIVE_FIRST * 8;
+            let came = Moment::now();
+            reviver.met(came);
+            reviver.met(came.after(lived));
+            assert_eq!(reviver.next(), None, "it is there");
+            let lost = came.after(lived);
+            reviver.arm(lost);
+            reviver.next().unwrap().since(lost)
+        };
+        let spread = Duration::from_millis(SPREAD_MS);
+        for lived in [Duration::ZERO, REVIVE_FIRST, REVIVE_LAST / 2] {
+            let pause = pause_after(lived);
+            assert!(pause >= REVIVE_FIRST * 8 && pause < REVIVE_FIRST * 8 + spread, "{pause:?}");
+        }
+        let pause = pause_after(REVIVE_LAST);
+        assert!(pause >= REVIVE_FIRST && pause < REVIVE_FIRST + spread, "{pause:?}");
+    }
 }

@@ -348,7 +348,7 @@ impl Supervisor {
             self.peers.retain(|peer| peer.id != old);
         }
         self.daemon_stopping = false;
-        self.reviver.disarm();
+        self.reviver.met(Moment::now());
         if self.listener.is_none() && !init.socket_name.is_empty() {
             match Listener::bind(&self.run_dir, &init.socket_name) {
                 Ok(listener) => self.listener = Some(listener),
