@@ -47,7 +47,7 @@ fn wrong_arguments_are_told_so_that_the_next_call_is_right() {
         ("run", json!({}), "without a command"),
         ("run", json!({"shell": 3}), "expected a string"),
         ("run", json!({"shell": "true", "tiemout": "5m"}), "unknown field `tiemout`"),
-        ("run", json!({"shell": "true", "timeout": 5}), "timeout"),
+        ("run", json!({"shell": "true", "timeout": 5}), "a unit is missing"),
         ("run", json!({"shell": "true", "cwd": "/no/such/place"}), "no such directory"),
         ("run", json!({"shell": "true", "after": ["0000000000"]}), "0000000000"),
         ("wait", json!({"ids": ["0000000000"]}), "no task"),

@@ -41,6 +41,7 @@ fn only_a_peer_that_declared_tasks_on_2026_07_28_gets_one() {
         client.launch(&gate.shell());
         let over = client.tool("wait", json!({"timeout": "10ms"}));
         assert!(text(&over).contains("Still running"), "{speaks:?}: {over}");
+        client.tool("cancel", json!({"all": true}));
     }
     let mut client = Client::start(&home, WITH_TASKS);
     let held = client.launch(&gate.shell());
