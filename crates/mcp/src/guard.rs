@@ -207,7 +207,7 @@ mod tests {
                 "{value}"
             );
         }
-        assert_eq!(checked(&[host.clone()]), Err(Refused::Token));
+        assert_eq!(checked(std::slice::from_ref(&host)), Err(Refused::Token));
         let value = format!("bearer {SECRET}");
         assert_eq!(checked(&[host, (AUTHORIZATION, &value)]), Ok(()), "the scheme has no case");
         for bad in ["", "short", &"x".repeat(64), &"a".repeat(65)] {

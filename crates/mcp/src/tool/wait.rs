@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use meanwhile_api::client::Client;
+use meanwhile_api::config::ConfigQuery;
 use meanwhile_api::event::EventsQuery;
 use meanwhile_api::select::Select;
 use meanwhile_api::task::Task;
@@ -48,7 +49,7 @@ pub(super) async fn wait(call: &Call<'_>, arguments: Arguments) -> Answer {
     let question = print((&call.claim.name, "wait", &ids, any));
     let hold = call.shared.patience.hold(question, state_of(&now.tasks), call.now());
     let asked = asked.timeout.map_or(limits::WAIT_DEFAULT, Span::as_duration);
-    let time = asked.min(limits::WAIT_MAX).max(hold.unwrap_or_default());
+    let time = asked.min(longest(&call.client).await).max(hold.unwrap_or_default());
     let reply = block(call, request(Select::Ids(ids), any, time), time).await?;
     call.shared.patience.answered(question, state_of(&reply.tasks), call.now());
     if reply.verdict != Verdict::TimedOut {
@@ -61,6 +62,15 @@ pub(super) async fn wait(call: &Call<'_>, arguments: Arguments) -> Answer {
 fn request(select: Select, any: bool, time: Duration) -> WaitRequest {
     let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     WaitRequest { select, any, until: Until::Done, timeout: Some(Span::from_ms(ms)) }
+}
+
+/// How long a call may block, by the settings of this home.
+async fn longest(client: &Client) -> Duration {
+    let query = ConfigQuery { key: Some("mcp.max_wait".to_owned()) };
+    // A daemon of an older program has no such setting; one that cannot be reached is told of by the wait itself.
+    let entries = client.config(&query).await.map(|reply| reply.entries).unwrap_or_default();
+    let set = entries.first().and_then(|entry| entry.value.as_str()?.parse::<Span>().ok());
+    set.map_or(limits::WAIT_MAX, Span::as_duration)
 }
 
 async fn ended(client: &Client, reply: &WaitReply, any: bool) -> Answer {
