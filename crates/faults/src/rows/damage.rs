@@ -31,7 +31,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         number: 20,
         name: "damaged-exit-record",
-        title: "a corrupt, half or missing owner file",
+        title: "a corrupt, half, longer or missing owner file",
         expected: "damage reads as absent: `interrupted`, never a success; the undamaged one gives its true end",
         modes: Modes::Every,
         slow: false,
@@ -185,26 +185,26 @@ fn clear(state: &Path) {
 /// Cuts the log of a killed daemon somewhere in its last commit.
 fn torn_logs(stage: &mut Stage, home: &TestHome, dice: &mut Dice) -> (usize, usize) {
     let (mut cuts, mut lost) = (0, 0);
+    let wal = home.state().join("meanwhile.db-wal");
     for _ in 0..20 {
         let first = home.launch(["true"]);
         home.wait(&first);
-        let wal = home.state().join("meanwhile.db-wal");
-        let before = fs::metadata(&wal).map_or(0, |about| about.len());
         let last = home.launch_with(["--delay", "1h"], ["true"]);
-        let after = fs::metadata(&wal).map_or(0, |about| about.len());
         home.kill_daemon();
         crate::staging::supervisors(home).iter().for_each(meanwhile_testkit::Process::kill);
-        if after <= before {
+        let log = fs::read(&wal).expect("a killed daemon leaves its log");
+        let Some(commit) = last_commit(&log) else {
+            // It was just merged.
             home.cli(["cancel", &last]).ok();
             continue;
-        }
-        let end = dice.number(before..after);
+        };
+        let end = dice.number(commit.start as u64 + 1..commit.end as u64 - NOISE.len() as u64);
         let file = fs::File::options().write(true).open(&wal).expect("our own file can be opened");
         if cuts % 2 == 0 {
             file.set_len(end).expect("our own file can be cut");
         } else {
             // As a disk that wrote the blocks in another order leaves it.
-            file.write_all_at(&[0x5a; 64], end).expect("our own file can be written");
+            file.write_all_at(&NOISE, end).expect("our own file can be written");
         }
         cuts += 1;
         home.cli(["daemon", "start"]).ok();
@@ -218,7 +218,33 @@ fn torn_logs(stage: &mut Stage, home: &TestHome, dice: &mut Dice) -> (usize, usi
         );
         home.cli(["cancel", &last]);
     }
+    stage.demand(cuts >= 10, format!("only {cuts} of 20 logs could be torn"));
     (cuts, lost)
+}
+
+/// What stands where a block was not written.
+const NOISE: [u8; 64] = [0x5a; 64];
+
+/// Where the last commit of a log lies. The file may be longer: SQLite writes a merged log anew from its beginning, and
+/// what is behind carries another salt (the WAL format: sqlite.org/fileformat2.html, section 4).
+fn last_commit(log: &[u8]) -> Option<std::ops::Range<usize>> {
+    /// The header of the log, that of a frame, and the page in it.
+    const HEADER: usize = 32;
+    const FRAME: usize = 24 + 4096;
+    let salt = log.get(16..24)?;
+    let (mut begin, mut last) = (HEADER, None);
+    for (number, frame) in log[HEADER..].chunks_exact(FRAME).enumerate() {
+        if &frame[8..16] != salt {
+            break;
+        }
+        // The frame that ends a commit says how large the database is.
+        if frame[4..8] != [0; 4] {
+            let end = HEADER + (number + 1) * FRAME;
+            last = Some(begin..end);
+            begin = end;
+        }
+    }
+    last
 }
 
 /// What is done to an owner file.
@@ -230,12 +256,14 @@ enum Damage {
     Empty,
     Noise,
     Gone,
+    /// A byte more than there must be.
+    Longer,
 }
 
 fn damaged_record(stage: &mut Stage) -> Seen {
-    use Damage::{Empty, FlipInRecord, Gone, Half, Noise, None};
+    use Damage::{Empty, FlipInRecord, Gone, Half, Longer, Noise, None};
     let mut told = Vec::new();
-    for damage in [None, FlipInRecord, Half, Empty, Noise, Gone] {
+    for damage in [None, FlipInRecord, Half, Empty, Noise, Gone, Longer] {
         let home = TestHome::new();
         let (mut bell, mut gate) = (home.bell("bell"), home.gate("gate"));
         let id = home.launch_shell(&format!("{}; {}; exit 0", bell.shell("$$"), gate.shell()));
@@ -260,7 +288,9 @@ fn damaged_record(stage: &mut Stage) -> Seen {
         let end = (task["state"].as_str(), task["cause"]["kind"].as_str());
         let wanted = match damage {
             None => (Some("completed"), Some("exit")),
-            FlipInRecord | Half | Empty | Noise | Gone => (Some("interrupted"), Some("lost")),
+            FlipInRecord | Half | Empty | Noise | Gone | Longer => {
+                (Some("interrupted"), Some("lost"))
+            }
         };
         stage.count(Count::Ends, 1);
         stage.count(Count::FalseEnds, usize::from(end != wanted));
@@ -269,7 +299,7 @@ fn damaged_record(stage: &mut Stage) -> Seen {
         told.push(format!("{damage:?}: {}", end.0.unwrap_or("?")));
         home.finish();
     }
-    stage.demand(told.len() >= 5, format!("only {told:?} could be staged"));
+    stage.demand(told.len() >= 6, format!("only {told:?} could be staged"));
     Seen::pass(told.join(", "))
 }
 
@@ -287,6 +317,7 @@ fn apply(damage: Damage, path: &Path) {
         }
         Damage::Half => file.set_len(1280),
         Damage::Empty => file.set_len(0),
+        Damage::Longer => file.set_len(4097),
         Damage::Noise => file.write_all_at(&crate::work::bytes(7, 4096), 0),
         Damage::Gone => fs::remove_file(path),
     };
