@@ -59,7 +59,7 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
         }
     }
     let file = target.join(ACCOUNT);
-    let mut account = document(&account, &rows, &request, &binary);
+    let mut account = document(&account, &rows, &binary);
     if request.add {
         earlier::add(&mut account, &file)?;
     }
@@ -84,8 +84,10 @@ fn again() -> Outcome {
     page::write(&account, &target)
 }
 
-fn document(account: &Account, rows: &Rows, request: &Request, binary: &Path) -> Value {
-    let profile = if request.debug_binary { "debug" } else { "release" };
+fn document(account: &Account, rows: &Rows, binary: &Path) -> Value {
+    // Cargo names the directory after the profile.
+    let profile = binary.parent().and_then(Path::file_name).unwrap_or_default();
+    let profile = profile.to_string_lossy();
     let size = std::fs::metadata(binary).map_or(0, |about| about.len());
     json!({
         "machine": page::machine(),
@@ -107,7 +109,8 @@ struct Request {
     debug_binary: bool,
     /// What earlier runs saw stays in the account, for rows that are not run again.
     add: bool,
-    /// A release binary that is there already, so that all parts of a run are about the same one.
+    /// A binary that is there already, in a directory named after its profile, so that all parts of a run are about the
+    /// same one.
     binary: Option<PathBuf>,
     /// A copy of `meanwhile-faults`, so that a run of hours is not disturbed by builds. Row 14 then looks for the
     /// build with fault points beside it, as `../fault-points/debug/meanwhile`.

@@ -185,8 +185,13 @@ fn searched(sim: &Value, mutants: &Value, account: &Value) -> String {
     } else {
         let _ = writeln!(
             lines,
-            "- Recovery broken on purpose: of {} mutations {} made a test fail, {} change nothing that can be seen.",
-            mutants["mutations"], mutants["killed"], mutants["equivalent"],
+            "- Recovery broken on purpose: of {} mutations {} were tried; {} made a test fail, {} change nothing that can \
+             be seen, {} survived.",
+            mutants["mutations"],
+            mutants["tried"],
+            mutants["killed"],
+            mutants["equivalent"],
+            mutants["survived"],
         );
     }
     for run in runs(account).filter(|run| text(run, "name") == "fault-points") {
