@@ -21,6 +21,15 @@ pub const REQUEST_ID: &str = "meanwhile-request-id";
 /// The session the caller says it belongs to: `SOURCE:NAME`, the name percent-encoded (see [`SessionClaim`]).
 pub const SESSION: &str = "meanwhile-session";
 
+/// By which way the caller shows the answer to its session (a name of [`crate::inbox::Route`]): what it says of tasks
+/// that have ended then counts as told, and the answer says in [`UNREAD`] what else there is. A caller that shows it to
+/// nobody leaves it out.
+pub const SHOWS: &str = "meanwhile-shows";
+
+/// How many notices the caller's session has not read, in answers to callers that sent [`SHOWS`]; absent where there is
+/// none. Counted up to 1,000.
+pub const UNREAD: &str = "meanwhile-unread";
+
 /// The last event seen, of Server-Sent Events.
 pub const LAST_EVENT_ID: &str = "last-event-id";
 

@@ -22,6 +22,7 @@ pub mod event;
 pub mod exit;
 pub mod headers;
 pub mod ids;
+pub mod inbox;
 pub mod lanes;
 pub mod limits;
 pub mod list;

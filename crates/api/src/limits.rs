@@ -52,3 +52,27 @@ pub const LANE_WAITING_MAX: usize = 50;
 
 /// How long a quiet event stream stays without a sign of life, so that a dead peer is noticed.
 pub const EVENT_HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// How many notices one answer holds without a limit.
+pub const NOTICES_DEFAULT: u32 = 100;
+
+/// How many notices one answer holds at most: each reads the end of a log.
+pub const NOTICES_MAX: u32 = 1_000;
+
+/// Unread notices are counted up to here.
+pub const UNREAD_MAX: usize = 1_000;
+
+/// The most characters of a notice that come from the task.
+pub const NOTICE_HEAD_MAX: usize = 700;
+
+/// The most bytes of a digest: what a model reads on every delivery.
+pub const DIGEST_BYTES_MAX: usize = 2 << 10;
+
+/// The most entries of a compaction list.
+pub const COMPACTION_ENTRIES_MAX: usize = 20;
+
+/// The most characters of one of them.
+pub const COMPACTION_ENTRY_MAX: usize = 240;
+
+/// The most bytes of the word by which a holder is known.
+pub const HOLDER_BYTES_MAX: usize = 64;

@@ -8,7 +8,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::error::{ApiError, ErrorCode};
 use crate::query::{percent_decode, percent_encode};
-use crate::{change, config, daemon, event, lanes, list, output, submit, task, upkeep, wait};
+use crate::{
+    change, config, daemon, event, inbox, lanes, list, output, submit, task, upkeep, wait,
+};
 
 /// The methods in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,16 @@ pub enum RouteId {
     Output,
     /// Wait for tasks.
     Wait,
+    /// Read the inbox.
+    Inbox,
+    /// Take what is unread, or wait for it.
+    Deliver,
+    /// Say that it has arrived.
+    Acknowledge,
+    /// Say what a session is doing.
+    Presence,
+    /// What a shortened conversation must know.
+    Compaction,
     /// Cancel tasks.
     Cancel,
     /// Try a task again.
@@ -174,7 +186,7 @@ impl Route {
 }
 
 /// All routes.
-pub static ROUTES: [Route; 22] = [
+pub static ROUTES: [Route; 27] = [
     post(RouteId::Submit, "/v1/tasks", "Launch tasks, all or none.", schema::<submit::SubmitReply>)
         .json(schema::<submit::SubmitRequest>),
     Route {
@@ -211,6 +223,40 @@ pub static ROUTES: [Route; 22] = [
         .json(schema::<wait::WaitRequest>)
         .later()
     },
+    get(RouteId::Inbox, "/v1/inbox", "Read what is unread.", schema::<inbox::InboxReply>)
+        .query(schema::<inbox::InboxQuery>),
+    Route {
+        // Sent again, it answers again: what was leased to the same holder comes once more.
+        effect: Effect::Reads,
+        ..post(
+            RouteId::Deliver,
+            "/v1/inbox/deliver",
+            "Take what is unread under a lease, or wait for it without polling.",
+            schema::<inbox::DeliverReply>,
+        )
+        .json(schema::<inbox::DeliverRequest>)
+        .later()
+    },
+    post(
+        RouteId::Acknowledge,
+        "/v1/inbox/ack",
+        "Say that notices have arrived.",
+        schema::<inbox::AckReply>,
+    )
+    .json(schema::<inbox::AckRequest>),
+    post(
+        RouteId::Presence,
+        "/v1/inbox/presence",
+        "Say what a session is doing, or which one follows it.",
+        schema::<inbox::PresenceReply>,
+    )
+    .json(schema::<inbox::PresenceRequest>),
+    get(
+        RouteId::Compaction,
+        "/v1/inbox/compaction",
+        "What a conversation must know after it was shortened.",
+        schema::<inbox::CompactionReply>,
+    ),
     post(
         RouteId::Cancel,
         "/v1/cancel",

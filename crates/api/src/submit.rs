@@ -146,6 +146,10 @@ pub struct NewTask {
     /// The notice policy: `all-done`, `each`, `failures` or `none`.
     #[serde(skip_serializing_if = "is_default")]
     pub notify: Option<String>,
+    /// The turn of the caller's conversation it is launched in, in a word of the caller's: "all done" is said of the tasks
+    /// of a turn together, where they have no group.
+    #[serde(skip_serializing_if = "is_default")]
+    pub turn: Option<String>,
     /// A regular expression: lines of its output that make a notice.
     #[serde(skip_serializing_if = "is_default", alias = "notify-on")]
     pub notify_on: Option<String>,

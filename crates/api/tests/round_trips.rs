@@ -269,6 +269,7 @@ fn full_new_task() -> NewTask {
         idempotent: true,
         env_profile: Some(EnvProfile::Ci),
         notify: Some(text()),
+        turn: Some(text()),
         notify_on: Some(text()),
         on_waiting: Some(OnWaiting::Kill),
         detach: true,

@@ -100,7 +100,7 @@ impl Verb {
 }
 
 /// All commands, in the order of `--help`.
-pub(crate) static VERBS: [Verb; 23] = [
+pub(crate) static VERBS: [Verb; 24] = [
     verb::<command::run::Run>(
         "run",
         "launch the task",
@@ -124,6 +124,11 @@ pub(crate) static VERBS: [Verb; 23] = [
         "wait",
         "wait",
         &["meanwhile wait ID", "meanwhile wait ID ID --any --timeout 10m"],
+    ),
+    verb::<command::inbox::Inbox>(
+        "inbox",
+        "read the inbox",
+        &["meanwhile inbox", "meanwhile inbox --wait --timeout 10m"],
     ),
     verb::<command::cancel::Cancel>(
         "cancel",

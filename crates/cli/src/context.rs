@@ -7,9 +7,9 @@ use std::cell::Cell;
 use std::io::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use meanwhile_api::Timestamp;
 use meanwhile_api::client::Client;
 use meanwhile_api::headers::SessionClaim;
+use meanwhile_api::{Timestamp, limits};
 use serde::Serialize;
 
 use crate::cli::Globals;
@@ -17,6 +17,7 @@ use crate::entry;
 use crate::failure::Failure;
 use crate::show::paint::Tone;
 use crate::show::screen::Screen;
+use crate::show::when;
 
 /// What a running command has at hand.
 pub(crate) struct Context {
@@ -118,6 +119,16 @@ impl Context {
         let line = format!("{start}{}\n", self.err.paint(Tone::Faint, text));
         // Nobody is left to be told when standard error is closed.
         let _ = io::stderr().write_all(line.as_bytes());
+    }
+
+    /// Ends an answer with what else there is to read, if there is something.
+    pub(crate) fn tell_unread(&self, client: &Client) {
+        let unread = client.unread();
+        if unread > 0 && !self.globals.json {
+            let count = when::count(unread);
+            let more = if unread >= limits::UNREAD_MAX as u64 { "+" } else { "" };
+            self.note(&format!("{count}{more} unread: meanwhile inbox"));
+        }
     }
 
     /// Ends a line that the terminal itself has begun.

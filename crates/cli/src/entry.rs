@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use meanwhile_api::client::{Client, Options};
 use meanwhile_api::headers::SessionClaim;
+use meanwhile_api::inbox::Route;
 use meanwhile_api::{ApiError, ErrorCode};
 use meanwhile_daemon::front::{self, Surroundings};
 use meanwhile_daemon::offline::Offline;
@@ -43,11 +44,21 @@ pub(crate) fn become_supervisor(arguments: &[OsString]) {
     }
 }
 
-/// A client of the daemon of this home.
+/// A client of the daemon of this home, whose answers are shown by the command line.
 pub(crate) fn client(
     globals: &Globals,
     session: Option<SessionClaim>,
     without: WithoutDaemon,
+) -> Result<Client, ApiError> {
+    client_of(globals, session, without, Some(Route::Cli))
+}
+
+/// A client of the daemon of this home, whose answers are shown by this way, or by none.
+pub(crate) fn client_of(
+    globals: &Globals,
+    session: Option<SessionClaim>,
+    without: WithoutDaemon,
+    shows: Option<Route>,
 ) -> Result<Client, ApiError> {
     let paths = surroundings(globals).paths()?;
     let mut options = Options::new(paths.socket());
@@ -63,7 +74,7 @@ pub(crate) fn client(
         let offline = Offline { paths, claim: session.clone() };
         options.offline = Some(Box::new(move |request| offline.answer(request)));
     }
-    Ok(Client::new(Options { session, ..options }))
+    Ok(Client::new(Options { session, shows, ..options }))
 }
 
 /// Runs the daemon in this process until it is stopped.

@@ -11,6 +11,7 @@ pub(crate) mod caller;
 mod context;
 mod exchange;
 pub(crate) mod handlers;
+mod receipts;
 mod server;
 
 use std::io;

@@ -14,14 +14,18 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use meanwhile_api::ApiError;
+use meanwhile_core::inbox::Manner;
 use meanwhile_core::input::Until;
 use meanwhile_core::machine::{LaneView, TaskView};
 use meanwhile_core::spec::{Placement, Readiness};
 use meanwhile_core::{
-    Actor, Answer, AttemptToken, Event, RequestId, State, TaskId, TaskSpec, WaitId,
+    Actor, Answer, AttemptToken, Event, NoticeId, RequestId, SessionId, State, TaskId, TaskSpec,
+    WaitId,
 };
+use meanwhile_store::NoticeRecord;
 use tokio::sync::{oneshot, watch};
 
+use crate::engine::Heard;
 use crate::settings::Settings;
 
 /// One ask under way.
@@ -72,6 +76,14 @@ pub enum Ask {
     Wait { id: WaitId, wait: WaitFor },
     /// The client of that wait is gone.
     Hangup(WaitId),
+    /// Answered with what is unread; one that waits, when its session is to be told. Ask it by [`Postbox::deliver`].
+    Deliver { id: WaitId, want: DeliverFor },
+    /// These notices have arrived. Written down before it is answered, or with whatever is committed next.
+    Acknowledge { ids: Vec<NoticeId>, at_once: bool },
+    /// A session says what it does.
+    Presence { session: SessionId, what: Heard },
+    /// A session goes on under another name.
+    Rebind { from: SessionId, to: SessionId },
     /// How the scheduler sees these now (none: it has ended or is unknown).
     Views(Vec<TaskId>),
     /// Write down what may wait for the next commit: somebody is about to count it.
@@ -108,6 +120,36 @@ pub struct WaitFor {
     pub timeout: Option<Duration>,
 }
 
+/// What somebody wants to be told.
+#[derive(Clone, Debug)]
+pub struct DeliverFor {
+    /// Whose; none is everybody's.
+    pub session: Option<SessionId>,
+    /// Who takes it: what is leased to this holder comes again.
+    pub holder: String,
+    /// Whether a turn of the parent is started by it.
+    pub manner: Manner,
+    /// Wait until there is something to tell.
+    pub wait: bool,
+    /// Answer ([`Handed::TimedOut`]) after this long.
+    pub timeout: Option<Duration>,
+    /// Most notices to be handed out.
+    pub at_most: usize,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Handed {
+    /// Leased to the holder; so many more are unread.
+    Notices { notices: Vec<NoticeRecord>, more: usize },
+    /// There is nothing.
+    Nothing,
+    /// Nothing came in time.
+    TimedOut,
+    /// Another waiter of the session has come, or the session goes on under another name.
+    TakenOver,
+}
+
 /// A checked launch.
 #[derive(Debug)]
 pub struct PreparedTask {
@@ -128,6 +170,8 @@ pub enum Reply {
     Changed(Vec<Change>),
     /// A wait is over.
     Waited(Answer),
+    /// What was unread, or why nothing is handed out.
+    Handed(Handed),
     /// In the order asked.
     Views(Vec<Option<LiveTask>>),
     /// All lanes.
@@ -199,9 +243,7 @@ struct HangupGuard<'a> {
 impl Drop for HangupGuard<'_> {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            let (reply, _nobody_listens) = oneshot::channel();
-            let (ask, claim) = (Ask::Hangup(id), Claim::default());
-            self.postbox.post(Letter { ask, request: None, reply, claim });
+            self.postbox.tell(Ask::Hangup(id));
         }
     }
 }
@@ -260,7 +302,7 @@ impl Postbox {
     /// What the loop answers; `Stopping` when the loop is gone; why it is held up, if it is. What it had not begun is
     /// not done then. Whoever waits or stops the daemon is patient.
     pub async fn ask(&self, ask: Ask, request: Option<RequestId>) -> Result<Reply, ApiError> {
-        let patient = matches!(ask, Ask::Wait { .. } | Ask::Stop { .. });
+        let patient = matches!(ask, Ask::Wait { .. } | Ask::Deliver { .. } | Ask::Stop { .. });
         let (reply, mut answer) = oneshot::channel();
         let claim = Claim::default();
         self.post(Letter { ask, request, reply, claim: claim.clone() });
@@ -284,6 +326,27 @@ impl Postbox {
                 why.hint("what was asked is done once it is free: look before you ask again")
             }),
         }
+    }
+
+    /// Takes what is unread, or waits for it. Dropping the future (its client vanished) tells the loop.
+    ///
+    /// # Errors
+    /// A stopping daemon.
+    pub async fn deliver(&self, want: DeliverFor) -> Result<Handed, ApiError> {
+        let id = WaitId(self.waits.fetch_add(1, Ordering::Relaxed));
+        let mut guard = HangupGuard { postbox: self, id: Some(id) };
+        let reply = self.ask(Ask::Deliver { id, want }, None).await;
+        guard.id = None;
+        match reply? {
+            Reply::Handed(handed) => Ok(handed),
+            other => unreachable!("a delivery is answered by notices, not by {other:?}"),
+        }
+    }
+
+    /// Tells the loop something that nobody waits for.
+    pub fn tell(&self, ask: Ask) {
+        let (reply, _nobody_listens) = oneshot::channel();
+        self.post(Letter { ask, request: None, reply, claim: Claim::default() });
     }
 
     /// Says that the loop can do nothing for this reason, or that it can again.

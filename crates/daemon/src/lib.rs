@@ -26,4 +26,5 @@ pub mod retention;
 pub mod run;
 pub mod settings;
 mod signals;
+pub mod tell;
 pub mod view;

@@ -33,7 +33,7 @@ use serde::Serialize;
 use crate::engine::refusals::store_error;
 use crate::find::unfinished_states;
 use crate::http::caller::{self, Caller};
-use crate::http::handlers::{config, find_in, lists, output, upkeep};
+use crate::http::handlers::{config, find_in, inbox, lists, output, upkeep};
 use crate::output::{PageRequest, Pager};
 use crate::settings::{self, Isolation, Settings};
 use crate::view::{LimitsHeld, Viewer, lane_object};
@@ -71,12 +71,19 @@ impl Offline {
                 Ok(query) if query.follow => return None,
                 query => self.find().and_then(|found| found.output(id, &query?)),
             },
+            RouteId::Inbox => self.find().and_then(|found| found.inbox(query)),
+            RouteId::Compaction => self.find().and_then(|mut found| {
+                written(&inbox::shortened(&mut *found.reader, &found.caller)?)
+            }),
             RouteId::Lanes => self.find().and_then(Found::lanes),
             RouteId::Doctor => self.doctor(),
             RouteId::ConfigGet => self.config(query),
             RouteId::Submit
             | RouteId::Stdin
             | RouteId::Wait
+            | RouteId::Deliver
+            | RouteId::Acknowledge
+            | RouteId::Presence
             | RouteId::Cancel
             | RouteId::Retry
             | RouteId::Complete
@@ -221,6 +228,11 @@ impl Found {
             }
         };
         written(&page)
+    }
+
+    fn inbox(mut self, query: &str) -> Result<Vec<u8>, ApiError> {
+        let query = Query::from_query(query)?;
+        written(&inbox::peek(&mut *self.reader, self.home.as_ref(), &self.caller, &query)?)
     }
 
     fn lanes(mut self) -> Result<Vec<u8>, ApiError> {

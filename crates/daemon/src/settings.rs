@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use meanwhile_core::config::Config;
+use meanwhile_core::inbox::Waking;
 use meanwhile_core::limits;
 use meanwhile_core::spec::EnvProfile;
 use meanwhile_core::{LaneName, policy};
@@ -47,6 +48,8 @@ pub struct Settings {
     pub backoff: Duration,
     /// Longest wait before a retry.
     pub max_backoff: Duration,
+    /// How long the MCP tool `wait` blocks at most. The MCP server asks for it; the daemon itself has no use for it.
+    pub mcp_max_wait: Duration,
     /// Bytes of log kept per task.
     pub log_cap: u64,
     /// Ended tasks are kept for this long; zero is for ever.
@@ -57,6 +60,8 @@ pub struct Settings {
     pub cgroup: Isolation,
     /// Which variables a task gets where its caller has none.
     pub env_profile: EnvProfile,
+    /// For what a turn of an idle session may be started.
+    pub waking: Waking,
     /// Whether the home may be on a network file system.
     pub network_store: bool,
     /// How much the daemon's own log says.
@@ -111,11 +116,14 @@ impl Default for Settings {
             grace: limits::GRACE,
             backoff: limits::DEFAULT_BACKOFF,
             max_backoff: core.max_backoff,
+            // Under the 60 s after which most clients give up on a call.
+            mcp_max_wait: Duration::from_secs(45),
             log_cap: limits::LOG_CAP,
             retention_age: RETENTION_AGE,
             retention_bytes: RETENTION_BYTES,
             cgroup: Isolation::Auto,
             env_profile: EnvProfile::Agent,
+            waking: Waking::Auto,
             network_store: false,
             log_level: LogLevel::Info,
         }

@@ -113,6 +113,7 @@ impl Client {
         };
         let (opened, status, age) =
             (Instant::now(), response.status(), Age::of(response.headers()));
+        self.note_unread(response.headers());
         let pid = connection.daemon_pid;
         let collected = match timeout_opt(within, response.into_body().collect()).await {
             Some(collected) => collected,
@@ -145,6 +146,12 @@ impl Client {
         }
         self.keep(connection);
         Err(error)
+    }
+
+    fn note_unread(&self, headers: &hyper::HeaderMap) {
+        let unread = headers.get(headers::UNREAD).and_then(|value| value.to_str().ok());
+        let unread = unread.and_then(|text| text.parse().ok()).unwrap_or(0);
+        self.shared.unread.store(unread, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Sends the request once and waits for the head of the answer.
@@ -271,6 +278,9 @@ impl Client {
         }
         if let Some(session) = &self.shared.options.session {
             request = request.header(headers::SESSION, session.to_header());
+        }
+        if let Some(shows) = self.shared.options.shows {
+            request = request.header(headers::SHOWS, shows.name());
         }
         request.body(Full::new(call.body.clone())).map_err(|error| {
             ApiError::new(ErrorCode::Internal, format!("build a request: {error}"))

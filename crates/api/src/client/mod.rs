@@ -21,7 +21,7 @@ mod stream;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,6 +38,10 @@ use crate::error::{ApiError, ErrorCode};
 use crate::event::EventsQuery;
 use crate::headers::SessionClaim;
 use crate::ids::{RequestId, TaskId};
+use crate::inbox::{
+    AckReply, AckRequest, CompactionReply, DeliverReply, DeliverRequest, InboxQuery, InboxReply,
+    PresenceReply, PresenceRequest, Route as Shows,
+};
 use crate::lanes::LanesReply;
 use crate::limits;
 use crate::list::{ListQuery, ListReply, StatusQuery, StatusReply, SummaryReply};
@@ -82,6 +86,8 @@ pub struct Options {
     pub elsewhere: Option<FindSocket>,
     /// The session the caller says it belongs to.
     pub session: Option<SessionClaim>,
+    /// By which way answers are shown to the session: what they say of ended tasks counts as told.
+    pub shows: Option<Shows>,
     /// How to start a daemon; without it, an absent daemon is an error at once.
     pub start: Option<StartDaemon>,
     /// Whether to replace an older daemon, where one can be started; without it, it stays.
@@ -99,6 +105,7 @@ impl Options {
             socket: socket.into(),
             elsewhere: None,
             session: None,
+            shows: None,
             start: None,
             may_replace: None,
             offline: None,
@@ -133,6 +140,8 @@ struct Shared {
     idle: Mutex<Vec<connect::Connection>>,
     /// An older daemon was asked to hand over, or must not be.
     replaced: AtomicBool,
+    /// What the last answer that said so said is unread.
+    unread: AtomicU64,
 }
 
 impl fmt::Debug for Client {
@@ -222,7 +231,13 @@ impl Client {
     /// A client; it connects at the first request.
     pub fn new(options: Options) -> Client {
         let (idle, replaced) = (Mutex::default(), AtomicBool::new(false));
-        Client { shared: Arc::new(Shared { options, idle, replaced }) }
+        let unread = AtomicU64::new(0);
+        Client { shared: Arc::new(Shared { options, idle, replaced, unread }) }
+    }
+
+    /// How many notices the session had not read at the last answer, where [`Options::shows`] is set.
+    pub fn unread(&self) -> u64 {
+        self.shared.unread.load(Ordering::Relaxed)
     }
 
     async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, ApiError> {
@@ -278,19 +293,62 @@ impl Client {
 
     /// Waits for tasks; after a lost connection it waits on, for the rest of the time.
     pub async fn wait(&self, request: &WaitRequest) -> Result<WaitReply, ApiError> {
+        self.patiently(RouteId::Wait, request.timeout, |timeout| {
+            let mut request = request.clone();
+            request.timeout = timeout;
+            request
+        })
+        .await
+    }
+
+    /// A request that blocks, asked again after a lost connection for what is left of its time.
+    async fn patiently<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        route: RouteId,
+        timeout: Option<crate::Span>,
+        request: impl Fn(Option<crate::Span>) -> Q,
+    ) -> Result<A, ApiError> {
         let started = Instant::now();
         let mut reach = self.reach();
         loop {
             let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let mut request = request.clone();
-            request.timeout = request
-                .timeout
+            let left = timeout
                 .map(|timeout| crate::Span::from_ms(timeout.as_ms().saturating_sub(elapsed)));
-            let call = Call::new(RouteId::Wait)?.json(&request)?;
+            let call = Call::new(route)?.json(&request(left))?;
             if let Some(body) = self.try_exchange(&call, &mut reach).await? {
                 return decode(&body);
             }
         }
+    }
+
+    /// Reads the inbox and leaves it as it is.
+    pub async fn inbox(&self, query: &InboxQuery) -> Result<InboxReply, ApiError> {
+        self.call(Call::new(RouteId::Inbox)?.query(query)).await
+    }
+
+    /// Takes what is unread, or waits for it; after a lost connection it waits on, for the rest of the time.
+    pub async fn deliver(&self, request: &DeliverRequest) -> Result<DeliverReply, ApiError> {
+        self.patiently(RouteId::Deliver, request.timeout, |timeout| {
+            let mut request = request.clone();
+            request.timeout = timeout;
+            request
+        })
+        .await
+    }
+
+    /// Says that notices have arrived.
+    pub async fn acknowledge(&self, request: &AckRequest) -> Result<AckReply, ApiError> {
+        self.call(Call::new(RouteId::Acknowledge)?.json(request)?).await
+    }
+
+    /// Says what the session is doing.
+    pub async fn presence(&self, request: &PresenceRequest) -> Result<PresenceReply, ApiError> {
+        self.call(Call::new(RouteId::Presence)?.json(request)?).await
+    }
+
+    /// What the session must know after its conversation was shortened.
+    pub async fn compaction(&self) -> Result<CompactionReply, ApiError> {
+        self.call(Call::new(RouteId::Compaction)?).await
     }
 
     /// Cancels tasks.

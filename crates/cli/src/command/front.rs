@@ -95,5 +95,6 @@ pub(crate) fn show(context: &Context) -> Answer {
         text.push_str(&format!("{}{}\n", padded, screen.paint(Tone::Faint, what)));
     }
     context.print(&text)?;
+    context.tell_unread(&client);
     Ok(0)
 }

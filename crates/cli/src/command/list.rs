@@ -106,6 +106,7 @@ impl Action for List {
                     context.print_json(&reply)?;
                 } else {
                     context.print(&rows::counts(&reply, &context.out))?;
+                    context.tell_unread(&client);
                 }
                 return Ok(0);
             }
@@ -116,6 +117,7 @@ impl Action for List {
             }
             if reply.tasks.is_empty() {
                 context.note("no tasks; to launch one: meanwhile run -- COMMAND");
+                context.tell_unread(&client);
                 return Ok(0);
             }
             context.print(&rows::tasks(&reply.tasks, now, &context.out))?;
@@ -124,6 +126,7 @@ impl Action for List {
                 let (more, all) = (when::count(more), reply.total);
                 context.note(&format!("{more} more; to see all: meanwhile list --limit {all}"));
             }
+            context.tell_unread(&client);
             Ok::<u8, Failure>(0)
         })
     }

@@ -81,7 +81,7 @@ fn serve_http(context: &Context, setup: Setup, address: SocketAddr) -> Result<()
             context
                 .print(&format!("{url}\ntoken (Authorization: Bearer): {}\n", path.display()))?;
         }
-        match http.serve(setup, token).await {}
+        match http.serve(setup, token).await? {}
     })
 }
 

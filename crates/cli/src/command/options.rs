@@ -212,6 +212,7 @@ impl TaskOptions {
             idempotent: self.idempotent,
             env_profile: self.env_profile.as_deref().map(profile),
             notify: self.notify,
+            turn: None,
             notify_on: self.notify_on,
             on_waiting: self.on_waiting.as_deref().map(on_waiting),
             detach: self.detach,

@@ -107,7 +107,10 @@ impl Run {
                 Some(task) if wait => wait_for_one(context, &client, task).await,
                 Some(task) if context.globals.json => context.print_json(&task).map(|()| 0),
                 _ => match context.print(&format!("{id}\n")) {
-                    Ok(()) => Ok(0),
+                    Ok(()) => {
+                        context.tell_unread(&client);
+                        Ok(0)
+                    }
                     Err(failure) => {
                         // The task runs, and nobody would know its id.
                         context.note(&format!("task {id}"));
@@ -157,6 +160,7 @@ impl Run {
             }
             context.print(&lines)?;
             if !self.wait {
+                context.tell_unread(&client);
                 return Ok(0);
             }
             let ids: Vec<TaskId> = reply.accepted.into_iter().map(|one| one.id).collect();

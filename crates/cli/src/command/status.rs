@@ -49,6 +49,7 @@ impl Action for Status {
         let cards: Vec<String> =
             tasks.iter().map(|task| card::render(task, now, &context.out)).collect();
         context.print(&cards.join("\n"))?;
+        context.tell_unread(&client);
         Ok(0)
     }
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod card;
 pub(crate) mod live;
+pub(crate) mod notices;
 pub(crate) mod paint;
 pub(crate) mod rows;
 pub(crate) mod screen;

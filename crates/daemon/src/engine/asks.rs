@@ -47,6 +47,11 @@ impl Engine {
                 self.wait(now, id, wait, to, turn);
                 return Ok(());
             }
+            Ask::Deliver { id, want } => {
+                self.listen(now, id, want, to);
+                return Ok(());
+            }
+            Ask::Rebind { from, to: session } => self.rebind(now, from, session, turn),
             Ask::Stop { cancel_all, hand_over, by } => {
                 let replies = vec![PendingReply { to, reply: Ok(Reply::Done), request: None }];
                 let stopping = Stopping { after_all_ended: cancel_all, hand_over, replies };
@@ -81,6 +86,7 @@ impl Engine {
             Ask::Status => return Reply::Status(self.status()),
             Ask::Hangup(id) => {
                 self.waits.remove(&id);
+                self.inbox.hang_up(id);
                 self.apply(now, Input::WaitGone(id), turn);
             }
             Ask::Configure(settings) => {
@@ -88,7 +94,11 @@ impl Engine {
                 self.settings = std::sync::Arc::from(settings);
                 // How long ended tasks are kept may be among what has changed.
                 self.retention_at = now.boot;
+                // And what a session is woken for.
+                self.inbox.look_at_all(now);
             }
+            Ask::Acknowledge { ids, at_once } => self.acknowledge(now, ids, at_once),
+            Ask::Presence { session, what } => self.heard_of(now, session, what),
             Ask::Ready { task, token, how } => {
                 self.apply(now, Input::Ready { task, token, how }, turn);
             }
@@ -104,6 +114,8 @@ impl Engine {
             | Ask::Forget { .. }
             | Ask::Input { .. }
             | Ask::Wait { .. }
+            | Ask::Deliver { .. }
+            | Ask::Rebind { .. }
             | Ask::Stop { .. } => unreachable!("taken before"),
         }
         Reply::Done

@@ -42,7 +42,7 @@ impl Engine {
             })
             .filter(|(_, bytes)| bytes.len() <= SAVED_REPLY_BYTES)
             .collect();
-        if self.deferred.is_empty() && saved.is_empty() {
+        if self.deferred.is_empty() && saved.is_empty() && self.inbox.marks.is_empty() {
             self.flush_at = None;
             return Ok(());
         }
@@ -54,8 +54,15 @@ impl Engine {
         let replies: Vec<_> =
             saved.iter().map(|(request, reply)| SavedReply { request, reply }).collect();
         let events = std::mem::take(&mut self.deferred);
+        let notices = std::mem::take(&mut self.inbox.marks);
         self.flush_at = None;
-        let batch = Batch { now, events: &events, replies: &replies, ..Batch::default() };
+        let batch = Batch {
+            now,
+            events: &events,
+            notices: &notices,
+            replies: &replies,
+            ..Batch::default()
+        };
         meanwhile_faultpoint::fault_point!("commit.before", events.iter().map(|e| e.fact.name()));
         let committed = match self.commit_once_free(&batch) {
             Err(StoreError::Full { path }) => {
@@ -204,7 +211,11 @@ impl Reply {
                 }
             }
             Self::Done => text.push_str("done"),
-            Self::Waited(_) | Self::Views(_) | Self::Lanes(_) | Self::Status(_) => return None,
+            Self::Waited(_)
+            | Self::Handed(_)
+            | Self::Views(_)
+            | Self::Lanes(_)
+            | Self::Status(_) => return None,
         }
         Some(text.into_bytes())
     }

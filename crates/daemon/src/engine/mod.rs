@@ -13,6 +13,7 @@ mod commit;
 mod fleet;
 mod guard;
 mod hear;
+mod inbox;
 mod perform;
 mod postpone;
 mod recover;
@@ -40,6 +41,7 @@ use crate::letters::{Bell, Letter, LoopStatus, Postbox, ReadinessWatch, Reply};
 
 use crate::settings::Settings;
 use fleet::{Fleet, Job};
+pub use inbox::Heard;
 use select::Selector;
 pub use start::{Starter, StarterInputs};
 
@@ -148,6 +150,7 @@ pub struct Engine {
     log_look_at: Boot,
     /// Tasks forgotten in this turn: the store has them until its commit.
     just_forgotten: HashSet<TaskId>,
+    inbox: inbox::Inbox,
 }
 
 struct Stopping {
@@ -224,6 +227,7 @@ impl Engine {
             retention_at: now.boot,
             log_look_at: now.boot,
             just_forgotten: HashSet::new(),
+            inbox: inbox::Inbox::default(),
         };
         meanwhile_faultpoint::fault_point!("engine.loaded");
         let mut turn = Turn::default();
@@ -280,6 +284,7 @@ impl Engine {
         self.timers(now, &mut turn)?;
         self.core.settle(now, entropy(), &mut turn);
         let Turn { events, effects } = turn;
+        let concerned = self.inbox.concerned(&events);
         self.commit(now, events, &replies)?;
         self.just_forgotten.clear();
         let ended = effects.iter().any(|e| matches!(e, Effect::Dropped { .. }));
@@ -297,6 +302,7 @@ impl Engine {
             let _gone = to.send(reply);
         }
         meanwhile_faultpoint::fault_point!("turn.answered");
+        self.tell(now, &concerned)?;
         self.status.turns += 1;
         Ok(())
     }
@@ -347,6 +353,7 @@ impl Engine {
             self.disk_check_at,
             self.env_sweep_at,
             self.retention_due(),
+            self.inbox.due(),
         ]
         .into_iter()
         .flatten()

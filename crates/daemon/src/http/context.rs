@@ -19,6 +19,7 @@ use meanwhile_store::{Reader, SqliteReader, StoreError, TaskRecord};
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 
+use super::receipts::Receipts;
 use crate::engine::refusals::store_error;
 use crate::growth::Growth;
 use crate::letters::{Ask, LiveTask, Postbox, Reply};
@@ -68,6 +69,7 @@ pub struct Context {
     pub(super) started_at: Wall,
     pub(super) started: Instant,
     pub(super) own_uid: u32,
+    pub(super) receipts: Receipts,
     reader: Mutex<Option<SqliteReader>>,
     last_shown: Mutex<Option<LastShown>>,
 }
@@ -101,6 +103,7 @@ impl Context {
             started_at: clock::now().wall,
             started: Instant::now(),
             own_uid,
+            receipts: Receipts::default(),
             reader: Mutex::new(None),
             last_shown: Mutex::new(None),
         }))

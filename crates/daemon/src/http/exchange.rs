@@ -89,8 +89,9 @@ async fn route(
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: head.headers,
     };
+    let told = asked.shows().filter(|_| tells_unread(found.route.id)).map(|_| asked.caller.clone());
     let handled = handlers::handle(context, found.route.id, asked, body);
-    match found.route.answers {
+    let mut response = match found.route.answers {
         Answers::Later => handled.await,
         // Output may follow a log; its own limits bound it.
         Answers::AtOnce if found.route.id == routes::RouteId::Output => handled.await,
@@ -98,7 +99,21 @@ async fn route(
             Err(ApiError::new(ErrorCode::Unresponsive, "the daemon's loop does not answer")
                 .hint("meanwhile daemon status; the daemon's log says more"))
         }),
+    }?;
+    if let Some(caller) = told.filter(|caller| caller.task().is_none()) {
+        // What cannot be counted is not told: the answer is right without it.
+        let unread = context.count_unread(Some(&caller.session())).unwrap_or(0);
+        if unread > 0 {
+            response.headers_mut().insert(headers::UNREAD, HeaderValue::from(unread));
+        }
     }
+    Ok(response)
+}
+
+/// Whether the answer says how much is unread: those that a person reads, and that come at once.
+fn tells_unread(route: routes::RouteId) -> bool {
+    use routes::RouteId;
+    matches!(route, RouteId::Submit | RouteId::List | RouteId::Summary | RouteId::Status)
 }
 
 fn request_id(text: &str) -> Result<RequestId, ApiError> {

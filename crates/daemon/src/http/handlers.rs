@@ -6,6 +6,7 @@ mod change;
 pub(crate) mod config;
 mod daemon;
 mod events;
+pub(crate) mod inbox;
 pub(crate) mod lists;
 pub(crate) mod output;
 pub(crate) mod submit;
@@ -45,6 +46,15 @@ pub(super) async fn handle(
         RouteId::Task => lists::task(context, &asked).await,
         RouteId::Output => output::output(context, &asked).await,
         RouteId::Wait => wait::wait(context, &asked, json_body(context, body).await?).await,
+        RouteId::Inbox => inbox::inbox(context, &asked),
+        RouteId::Deliver => inbox::deliver(context, &asked, json_body(context, body).await?).await,
+        RouteId::Acknowledge => {
+            inbox::acknowledge(context, &asked, json_body(context, body).await?).await
+        }
+        RouteId::Presence => {
+            inbox::presence(context, &asked, json_body(context, body).await?).await
+        }
+        RouteId::Compaction => inbox::compaction(context, &asked),
         RouteId::Cancel => change::cancel(context, &asked, json_body(context, body).await?).await,
         RouteId::Retry => change::retry(context, &asked, json_body(context, body).await?).await,
         RouteId::Complete => {

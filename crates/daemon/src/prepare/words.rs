@@ -10,6 +10,7 @@ use globset::Glob;
 use meanwhile_api::submit::NewTask;
 use meanwhile_api::{ApiError, ErrorCode, Size};
 use meanwhile_core::limits::MAX_RETRIES;
+use meanwhile_core::notice::Scope;
 use meanwhile_core::spec::{Readiness, ResourceLimits, RetryPolicy};
 
 use crate::output;
@@ -221,6 +222,9 @@ pub(super) fn extra(
             return Err(usage(message, "use all-done, each, failures or none"));
         }
         extra.push(("notify".into(), policy.clone()));
+    }
+    if let Some(turn) = &task.turn {
+        extra.push((Scope::TURN_OPTION.into(), name("turn", turn)?));
     }
     if let Some(pattern) = &task.notify_on {
         patterns.check(pattern)?;

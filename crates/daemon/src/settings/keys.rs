@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use meanwhile_api::{Size, Span};
 use meanwhile_core::LaneName;
+use meanwhile_core::inbox::Waking;
 use meanwhile_core::spec::EnvProfile;
 use serde_json::{Value as Json, json};
 use toml_edit::{Item, TableLike, Value};
@@ -72,6 +73,7 @@ pub const KEYS: &[Entry] = &[
     span("timeouts.grace", "time between SIGTERM and SIGKILL", 0, |s| &mut s.grace),
     span("retry.backoff", "wait before the first retry; doubles from there", 0, |s| &mut s.backoff),
     span("retry.max_backoff", "longest wait before a retry", 0, |s| &mut s.max_backoff),
+    span("mcp.max_wait", "how long the MCP tool `wait` blocks at most", 1, |s| &mut s.mcp_max_wait),
     size("log.cap", "bytes of log kept per task", MIN_LOG_CAP, |s| &mut s.log_cap),
     span("retention.age", "how long ended tasks are kept; 0 is for ever", 0, |s| {
         &mut s.retention_age
@@ -104,6 +106,21 @@ pub const KEYS: &[Entry] = &[
                     "ci" => EnvProfile::Ci,
                     "inherit" => EnvProfile::Inherit,
                     _ => EnvProfile::Agent,
+                };
+            },
+        ),
+    },
+    Entry {
+        name: "notify.wake",
+        about: "for what a turn of an idle session may be started: auto, failures or never",
+        field: Field::Word(
+            &["auto", "failures", "never"],
+            |s| s.waking.name(),
+            |s, word| {
+                s.waking = match word {
+                    "failures" => Waking::Failures,
+                    "never" => Waking::Never,
+                    _ => Waking::Auto,
                 };
             },
         ),

@@ -30,6 +30,7 @@ pub(super) async fn cancel(context: &Context, asked: &Asked, request: CancelRequ
     if wait {
         let acted: Vec<TaskId> = changes.iter().filter(|c| c.acted).map(|c| c.task).collect();
         until_done(context, acted).await?;
+        context.seen(asked, &changes.iter().map(|change| change.task).collect::<Vec<_>>());
     }
     let ids: Vec<TaskId> = changes.iter().take(SHOWN_MAX).map(|change| change.task).collect();
     let already_ended = changes.iter().filter(|c| !c.acted).map(|c| wire_id(c.task)).collect();
@@ -62,6 +63,7 @@ pub(super) async fn complete(
     let ask = Ask::Complete { task, by: asked.caller.actor(), failed, message };
     context.postbox.ask(ask, asked.request.clone()).await?;
     until_done(context, vec![task]).await?;
+    context.seen(asked, &[task]);
     one(context, task).await
 }
 

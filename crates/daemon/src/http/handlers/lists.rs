@@ -58,11 +58,16 @@ pub(super) async fn status(context: &Context, asked: &Asked) -> Answered {
             .map(|text| find_in(reader, &asked.caller, text.as_str()))
             .collect::<Result<Vec<_>, _>>()
     })?;
+    let ended = records.iter().filter(|r| r.state.is_terminal()).map(|r| r.id);
+    context.seen(asked, &ended.collect::<Vec<_>>());
     json(&StatusReply { tasks: context.show(&records).await? })
 }
 
 pub(super) async fn task(context: &Context, asked: &Asked) -> Answered {
     let record = find_task(context, &asked.caller, &asked.id)?;
+    if record.state.is_terminal() {
+        context.seen(asked, &[record.id]);
+    }
     let mut tasks = context.show(&[record]).await?;
     json(&tasks.pop().expect("one record makes one task object"))
 }

@@ -19,10 +19,15 @@ pub(super) async fn output(context: &Context, asked: &Asked) -> Answered {
     let attempt = attempt_of(&record, query.attempt)?;
     let number = attempt.number;
     let from = query.since.unwrap_or(0);
-    if query.follow && !attempt.state.is_terminal() {
-        return json(&follow(context, record.id, number, &request, from).await?);
+    let reply = if query.follow && !attempt.state.is_terminal() {
+        follow(context, record.id, number, &request, from).await?
+    } else {
+        page(context, record.id, attempt, &request).await?
+    };
+    if reply.ended && number == record.current().number {
+        context.seen(asked, &[record.id]);
     }
-    json(&page(context, record.id, attempt, &request).await?)
+    json(&reply)
 }
 
 /// The attempt asked for, or the current one.

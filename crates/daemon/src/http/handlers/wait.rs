@@ -43,6 +43,8 @@ pub(super) async fn wait(context: &Context, asked: &Asked, request: WaitRequest)
         let _one_more = Waiter::new(&context.waiters);
         context.postbox.wait(wait).await?
     };
+    let over = |(id, state): &(TaskId, Option<State>)| state.map(|_| *id);
+    context.seen(asked, &answer.states.iter().filter_map(over).collect::<Vec<_>>());
     let shown = &targets[..targets.len().min(SHOWN_MAX)];
     let reply = WaitReply { verdict: verdict(&answer, any, until), tasks: Vec::new() };
     Ok(json_text(context.with_tasks(&reply, shown).await?))
@@ -156,10 +158,10 @@ fn descendants(reader: &mut dyn Reader, top: TaskId) -> Result<Vec<TaskId>, ApiE
 }
 
 /// Counts a waiting client for as long as it waits.
-struct Waiter<'a>(&'a AtomicU32);
+pub(super) struct Waiter<'a>(&'a AtomicU32);
 
 impl<'a> Waiter<'a> {
-    fn new(count: &'a AtomicU32) -> Self {
+    pub(super) fn new(count: &'a AtomicU32) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
