@@ -50,7 +50,7 @@ impl Cli {
 
     /// Its own settings: which model, and nothing over the network.
     pub(super) fn set_up(self, home: &TestHome, model: &Model) {
-        let user = home.path("user");
+        let user = home.root().join("user");
         let write = |name: &str, text: String| {
             let path = user.join(name);
             fs::create_dir_all(path.parent().expect("it has one")).expect("it is ours");

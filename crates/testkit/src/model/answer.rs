@@ -190,11 +190,16 @@ fn chat_stream(request: &Request, said: Said<'_>) -> Vec<Sent> {
     sent
 }
 
-fn items(said: Said<'_>) -> Vec<Value> {
+fn items(request: &Request, said: Said<'_>) -> Vec<Value> {
     let call = |(at, call): (usize, &Call)| {
         let id = format!("{}_{at}", said.number);
+        let offered = request.tools.iter().find(|tool| tool.name == call.name);
+        let namespace = offered.and_then(|tool| tool.namespace.as_deref());
+        let name = namespace
+            .map_or(call.name.as_str(), |outer| call.name[outer.len()..].trim_start_matches('_'));
         json!({
-            "type": "function_call", "id": format!("fc_{id}"), "call_id": format!("call_{id}"), "name": call.name,
+            "type": "function_call", "id": format!("fc_{id}"), "call_id": format!("call_{id}"),
+            "name": name, "namespace": namespace,
             "arguments": call.arguments.to_string(), "status": "completed",
         })
     };
@@ -212,7 +217,7 @@ fn response(request: &Request, said: Said<'_>, status: &str) -> Value {
     let done = status == "completed";
     json!({
         "id": format!("resp_{}", said.number), "object": "response", "created_at": 1, "model": request.model, "status": status,
-        "output": if done { items(said) } else { vec![] },
+        "output": if done { items(request, said) } else { vec![] },
         "usage": done.then(|| json!({
             "input_tokens": 11, "input_tokens_details": { "cached_tokens": 0 }, "output_tokens": 7,
             "output_tokens_details": { "reasoning_tokens": 0 }, "total_tokens": 18,
@@ -228,7 +233,7 @@ fn responses_stream(request: &Request, said: Said<'_>) -> Vec<Sent> {
         sent.push(Sent { piece, ..event(kind, &value) });
     };
     add("response.created", json!({ "response": response(request, said, "in_progress") }), false);
-    for (at, item) in items(said).into_iter().enumerate() {
+    for (at, item) in items(request, said).into_iter().enumerate() {
         let mut begun = item.clone();
         begun["status"] = json!("in_progress");
         let id = item["id"].clone();

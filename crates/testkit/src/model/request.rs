@@ -37,7 +37,9 @@ impl Dialect {
 /// A tool that a client offers, with the schema of its arguments.
 #[derive(Clone, Debug)]
 pub(super) struct Offered {
+    /// With its namespace in front where it has one.
     pub(super) name: String,
+    pub(super) namespace: Option<String>,
     pub(super) schema: Value,
 }
 
@@ -131,11 +133,23 @@ fn tools(dialect: Dialect, tools: &Value) -> Vec<Offered> {
     for tool in tools.as_array().into_iter().flatten() {
         let mut add = |name: &Value, schema: &Value| {
             let name = name.as_str().unwrap_or_default().to_owned();
-            offered.push(Offered { name, schema: schema.clone() });
+            offered.push(Offered { name, namespace: None, schema: schema.clone() });
         };
         match dialect {
             Dialect::Messages => add(&tool["name"], &tool["input_schema"]),
             Dialect::Chat => add(&tool["function"]["name"], &tool["function"]["parameters"]),
+            // Codex puts the tools of a server into a namespace.
+            Dialect::Responses if tool["type"] == "namespace" => {
+                let namespace = tool["name"].as_str().unwrap_or_default();
+                for inner in tool["tools"].as_array().into_iter().flatten() {
+                    let name = inner["name"].as_str().unwrap_or_default();
+                    offered.push(Offered {
+                        name: format!("{namespace}__{name}"),
+                        namespace: Some(namespace.to_owned()),
+                        schema: inner["parameters"].clone(),
+                    });
+                }
+            }
             Dialect::Responses if tool["name"].is_string() => {
                 add(&tool["name"], &tool["parameters"])
             }
