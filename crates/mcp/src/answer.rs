@@ -20,6 +20,19 @@ pub(crate) fn words(text: impl Into<String>) -> CallToolResult {
     CallToolResult::success(vec![ContentBlock::text(text)])
 }
 
+/// The answer with a word about what else there is to read.
+pub(crate) fn with_unread(mut result: CallToolResult, unread: usize) -> CallToolResult {
+    if unread == 0 {
+        return result;
+    }
+    let text = format!("{unread} unread: call `inbox`");
+    if let Some(Value::Object(object)) = &mut result.structured_content {
+        object.insert("unread".to_owned(), Value::String(text.clone()));
+    }
+    result.content.push(ContentBlock::text(text));
+    result
+}
+
 /// What was to be done and why it was not, with what to do next.
 pub(crate) fn refusal(doing: &str, error: &ApiError) -> CallToolResult {
     let mut text = format!("failed to {doing}: {}", sanitise::line(&error.message));

@@ -73,6 +73,11 @@ pub(crate) struct Cancel {
     pub(crate) all: bool,
 }
 
+/// `inbox`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Inbox {}
+
 /// `extend`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

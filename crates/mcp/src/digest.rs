@@ -57,7 +57,7 @@ pub(crate) fn running(told: &Told<'_>) -> CallToolResult {
     let unfinished = || told.tasks.iter().filter(|task| !task.state.is_terminal());
     text.extend(unfinished().map(words::line));
     text.push(
-        "Still running, and so they stay. Go on with other work; wait again when there is none."
+        "Still running; you will be told. Go on with other work, and wait again when there is none."
             .to_owned(),
     );
     let objects = told.tasks.iter().map(|task| Value::Object(words::object(task))).collect();

@@ -69,14 +69,17 @@ impl Http {
     }
 
     /// Serves for ever.
-    pub async fn serve(self, setup: Setup, token: Token) -> Infallible {
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub async fn serve(self, setup: Setup, token: Token) -> Result<Infallible, ApiError> {
         let port = self.address.port();
         let config = StreamableHttpServerConfig::default()
             .with_allowed_hosts(guard::names(port))
             .with_allowed_origins(guard::origins(port))
             .enforce_origin_validation()
             .with_max_request_body_bytes(limits::BODY_BYTES);
-        let server = Server::for_anybody(setup);
+        let server = Server::for_anybody(setup)?;
         let sessions = Arc::new(LocalSessionManager::default());
         let mcp: Mcp = StreamableHttpService::new(move || Ok(server.clone()), sessions, config);
         let places = Arc::new(Semaphore::new(limits::CONNECTIONS));

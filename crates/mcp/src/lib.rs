@@ -20,6 +20,7 @@ mod http;
 mod limits;
 mod listing;
 mod patience;
+mod receipts;
 mod server;
 mod session;
 mod setup;
@@ -43,6 +44,7 @@ pub async fn serve_stdio(setup: Setup) -> Result<(), ApiError> {
     let failed =
         |what: String| ApiError::new(ErrorCode::BadRequest, format!("speak MCP on stdio: {what}"));
     let server = server::Server::for_one_client(setup)?;
+    let shared = server.shared();
     let (input, output) = rmcp::transport::stdio();
     let lines = stdio::checked(input, output);
     let served = match server.serve((lines.reader, lines.writer)).await {
@@ -55,5 +57,6 @@ pub async fn serve_stdio(setup: Setup) -> Result<(), ApiError> {
     };
     // The last answers are on their way when the library has ended.
     lines.written.await.map_err(|error| failed(error.to_string()))?;
+    shared.receipts.hand_in().await;
     served
 }

@@ -36,6 +36,9 @@ pub(crate) const POLL_MS: u64 = 1_000;
 /// The most waits remembered as cancelled.
 pub(crate) const CANCELLED_MAX: usize = 4_096;
 
+/// How long after an answer its receipt is handed in: by then it is in the client's pipe or socket, or never will be.
+pub(crate) const RECEIPT_AFTER: Duration = Duration::from_millis(500);
+
 /// How many tasks `list` shows when not told otherwise.
 pub(crate) const LIST_DEFAULT: u32 = 20;
 

@@ -27,7 +27,7 @@ enum Does {
 /// The tools, made once.
 pub(crate) fn tools() -> &'static [Tool] {
     static TOOLS: OnceLock<Vec<Tool>> = OnceLock::new();
-    TOOLS.get_or_init(|| vec![run(), wait(), output(), list(), cancel(), extend()])
+    TOOLS.get_or_init(|| vec![run(), wait(), output(), list(), inbox(), cancel(), extend()])
 }
 
 fn tool(name: &'static str, does: Does, description: &'static str, schema: Value) -> Tool {
@@ -127,6 +127,15 @@ fn list() -> Tool {
     )
 }
 
+fn inbox() -> Tool {
+    tool(
+        "inbox",
+        Does::Reads,
+        "What became of tasks that nobody waited for. Each is told once.",
+        json!({"properties": {}}),
+    )
+}
+
 fn cancel() -> Tool {
     tool(
         "cancel",
@@ -178,7 +187,7 @@ mod tests {
             let reads = hints.read_only_hint == Some(true);
             assert_eq!(
                 reads,
-                matches!(tool.name.as_ref(), "list" | "output" | "wait"),
+                matches!(tool.name.as_ref(), "inbox" | "list" | "output" | "wait"),
                 "{}",
                 tool.name
             );

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use meanwhile_api::caller::CallerContext;
+use meanwhile_api::inbox::{DeliverRequest, Route};
 use meanwhile_api::{ApiError, Timestamp};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CancelTaskParams, GetTaskParams, GetTaskResult,
@@ -19,6 +20,7 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
 use crate::patience::Patience;
+use crate::receipts::Receipts;
 use crate::session::Sessions;
 use crate::setup::Setup;
 use crate::waits::Cancelled;
@@ -31,6 +33,9 @@ pub(crate) struct Shared {
     pub(crate) clock: fn() -> Timestamp,
     pub(crate) patience: Patience,
     pub(crate) cancelled: Cancelled,
+    pub(crate) receipts: Receipts,
+    /// Under which word this process takes notices.
+    pub(crate) holder: String,
 }
 
 /// Serves MCP. Cheap to clone; clones share everything.
@@ -41,18 +46,30 @@ impl Server {
     /// For the client that started this process.
     pub(crate) fn for_one_client(setup: Setup) -> Result<Server, ApiError> {
         let Setup { connect, claim, caller, clock } = setup;
-        Ok(Server::new(Sessions::of_one_client(connect, claim)?, caller, clock))
+        Server::new(Sessions::of_one_client(connect, claim)?, caller, clock)
     }
 
     /// For whoever connects.
-    pub(crate) fn for_anybody(setup: Setup) -> Server {
+    pub(crate) fn for_anybody(setup: Setup) -> Result<Server, ApiError> {
         let Setup { connect, claim, caller, clock } = setup;
         Server::new(Sessions::of_anybody(connect, claim), caller, clock)
     }
 
-    fn new(sessions: Sessions, caller: CallerContext, clock: fn() -> Timestamp) -> Server {
+    fn new(
+        sessions: Sessions,
+        caller: CallerContext,
+        clock: fn() -> Timestamp,
+    ) -> Result<Server, ApiError> {
+        let holder = DeliverRequest::new(Route::Mcp)?.holder;
         let (patience, cancelled) = (Patience::default(), Cancelled::default());
-        Server(Arc::new(Shared { sessions, caller, clock, patience, cancelled }))
+        let receipts = Receipts::default();
+        let shared = Shared { sessions, caller, clock, patience, cancelled, receipts, holder };
+        Ok(Server(Arc::new(shared)))
+    }
+
+    /// What outlives the library's hold on the server.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.0)
     }
 }
 

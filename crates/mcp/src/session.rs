@@ -24,7 +24,7 @@ use crate::setup::Connect;
 const IN_CALLS: [(&str, &str); 2] = [("codex", "threadId"), ("vscode", "vscode.conversationId")];
 
 /// The source of a session that we made up for a client that says nothing.
-const MADE_UP: &str = "mcp";
+pub(crate) const MADE_UP: &str = "mcp";
 
 /// The HTTP header of a session with its state on our side (MCP before 2026-07-28).
 const MCP_SESSION: &str = "mcp-session-id";

@@ -10,10 +10,12 @@
 //! group:SESSION:GROUP                 all of a group, for which there are too many ids
 //! ```
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use meanwhile_api::client::Client;
+use meanwhile_api::headers::SessionClaim;
+use meanwhile_api::inbox::AckRequest;
 use meanwhile_api::list::ListQuery;
 use meanwhile_api::query::{percent_decode, percent_encode};
 use meanwhile_api::task::{State, Task};
@@ -26,6 +28,7 @@ use serde_json::{Value, json};
 
 use crate::digest::{self, Told};
 use crate::server::Shared;
+use crate::session::MADE_UP;
 use crate::{limits, words};
 
 /// What is waited for.
@@ -129,12 +132,30 @@ pub(crate) async fn get(shared: &Shared, id: &str) -> Result<GetTaskResult, Erro
             return Ok(GetTaskResult::new(DetailedTask::new(task, TaskPayload::Working)));
         }
     };
+    if let TaskPayload::Completed { .. } = &payload {
+        tell(shared, &seen.tasks);
+    }
     let message = match &payload {
         TaskPayload::Cancelled => "the waiting was stopped; the tasks run on".to_owned(),
         _ => words::short(&status(&seen), 300),
     };
     let task = seed(id, &seen.tasks, now).with_status_message(message);
     Ok(GetTaskResult::new(DetailedTask::new(task, payload)))
+}
+
+/// The sessions of these have been told how they ended.
+fn tell(shared: &Shared, tasks: &[Task]) {
+    let sessions: BTreeSet<&str> = tasks.iter().map(|task| task.session.as_str()).collect();
+    for session in sessions {
+        let claim = SessionClaim { source: MADE_UP.to_owned(), name: session.to_owned() };
+        let of_session = tasks.iter().filter(|task| task.session == session);
+        let ended = of_session.filter(|task| task.state.is_terminal());
+        let tasks = ended.map(|task| task.id.clone()).collect();
+        // Without a client there is no receipt, and another way tells it again.
+        if let Ok(client) = shared.sessions.client(&claim) {
+            shared.receipts.keep(client, AckRequest { ids: Vec::new(), tasks });
+        }
+    }
 }
 
 /// `tasks/cancel`: ends the waiting, not the tasks, as an interrupt does on the command line.

@@ -5,6 +5,7 @@
 
 mod client;
 mod http;
+mod inbox;
 mod misuse;
 mod sessions;
 mod tools;

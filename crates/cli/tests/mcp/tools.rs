@@ -36,7 +36,7 @@ fn the_listing_of_all_tools_and_the_instructions_fit_into_1500_tokens() {
         .iter()
         .filter_map(|tool| tool["name"].as_str())
         .collect();
-    for name in ["run", "list", "output", "wait", "cancel", "extend"] {
+    for name in ["run", "list", "output", "wait", "cancel", "extend", "inbox"] {
         assert!(names.contains(&name), "{name} is missing of {names:?}");
     }
 }

@@ -20,6 +20,7 @@ pub(super) async fn cancel(call: &Call<'_>, arguments: Arguments) -> Answer {
         // The request stands; this answers how far it has come.
         Err(_) => (call.client.cancel(&CancelRequest { wait: false, ..request }).await?, false),
     };
+    call.tells_of(&reply.tasks);
     Ok(shown(&reply, over).into())
 }
 

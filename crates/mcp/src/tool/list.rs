@@ -38,6 +38,7 @@ pub(super) async fn list(call: &Call<'_>, arguments: Arguments) -> Answer {
         _ => reply,
     };
     call.shared.patience.answered(question, state_of(&reply.tasks), call.now());
+    call.tells_of(&reply.tasks);
     Ok(shown(&reply).into())
 }
 

@@ -3,6 +3,7 @@
 //! What it is for: reading without flooding a context. What it owns: the bounds and the head line. What it never does:
 //! pass on text that could be taken for an instruction: it stands between marks.
 
+use meanwhile_api::inbox::AckRequest;
 use meanwhile_api::output::{OutputQuery, OutputReply};
 use tokio::time::timeout;
 
@@ -42,6 +43,9 @@ pub(super) async fn output(call: &Call<'_>, arguments: Arguments) -> Answer {
         }
     }
     call.shared.patience.answered(question, state_of(&page), call.now());
+    if page.ended && page.state.is_terminal() {
+        call.receipt(AckRequest { ids: Vec::new(), tasks: vec![asked.id.clone()] });
+    }
     Ok(answer::words(shown(asked.id.as_str(), &page)?).into())
 }
 

@@ -12,8 +12,16 @@ use super::{Answer, Call};
 use crate::arguments::{self, Arguments};
 use crate::{answer, words};
 
+/// The longest word for a turn; ids of agents are 36 characters.
+const TURN_BYTES: usize = 100;
+
 pub(super) async fn run(call: &Call<'_>, arguments: Arguments) -> Answer {
-    let tasks = arguments::new_tasks(arguments)?;
+    let mut tasks = arguments::new_tasks(arguments)?;
+    if let Some(turn) = turn(call) {
+        for task in tasks.iter_mut().filter(|task| task.turn.is_none()) {
+            task.turn = Some(turn.clone());
+        }
+    }
     let caller = call.shared.caller.clone();
     let request = SubmitRequest { tasks, caller, detail: Detail::Tasks };
     let reply = call.client.submit(&request).await.map_err(|error| with_place(error, &request))?;
@@ -40,8 +48,23 @@ pub(super) async fn run(call: &Call<'_>, arguments: Arguments) -> Answer {
         text.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
         object.insert("warnings".to_owned(), json!(warnings));
     }
-    text.push("Go on with other work; `wait` only when you need the result.".to_owned());
+    text.push(
+        "You will be told of the end. Go on with other work; `wait` only when you need the result."
+            .to_owned(),
+    );
     Ok(answer::both(text.join("\n"), object).into())
+}
+
+/// The turn of the conversation that the call is made in, where the agent says it: Codex does, as an object or its text.
+fn turn(call: &Call<'_>) -> Option<String> {
+    let said = call.context.meta.get("x-codex-turn-metadata")?;
+    let said = match said {
+        Value::String(text) => serde_json::from_str(text).ok()?,
+        said => said.clone(),
+    };
+    let turn = said.get("turn_id")?.as_str()?;
+    (!turn.is_empty() && turn.len() <= TURN_BYTES && sanitise::line(turn) == turn)
+        .then(|| turn.to_owned())
 }
 
 /// What a launch answers with: an id above all.

@@ -34,7 +34,7 @@ pub(super) async fn wait(call: &Call<'_>, arguments: Arguments) -> Answer {
     let now = request(asked.select()?, any, Duration::from_millis(1));
     let now = call.client.wait(&now).await?;
     if now.verdict != Verdict::TimedOut {
-        return ended(&call.client, &now, any).await;
+        return ended(call, &now, any).await;
     }
     let ids: Vec<TaskId> = now.tasks.iter().map(|task| task.id.clone()).collect();
     if may_be_a_task(call.context)
@@ -53,7 +53,7 @@ pub(super) async fn wait(call: &Call<'_>, arguments: Arguments) -> Answer {
     let reply = block(call, request(Select::Ids(ids), any, time), time).await?;
     call.shared.patience.answered(question, state_of(&reply.tasks), call.now());
     if reply.verdict != Verdict::TimedOut {
-        return ended(&call.client, &reply, any).await;
+        return ended(call, &reply, any).await;
     }
     let (tasks, more) = shown(&reply);
     Ok(digest::running(&Told { tasks, more, gone: &[], any }).into())
@@ -73,12 +73,13 @@ async fn longest(client: &Client) -> Duration {
     set.map_or(limits::WAIT_MAX, Span::as_duration)
 }
 
-async fn ended(client: &Client, reply: &WaitReply, any: bool) -> Answer {
+async fn ended(call: &Call<'_>, reply: &WaitReply, any: bool) -> Answer {
     if reply.tasks.is_empty() {
         return Ok(crate::answer::words("There is nothing to wait for: no unfinished task.").into());
     }
     let (tasks, more) = shown(reply);
-    Ok(digest::ended(client, &Told { tasks, more, gone: &[], any }).await?.into())
+    call.tells_of(tasks);
+    Ok(digest::ended(&call.client, &Told { tasks, more, gone: &[], any }).await?.into())
 }
 
 /// As many as an answer shows, and how many more there are.

@@ -1,0 +1,41 @@
+//! What a session has been told by our answers, and that the daemon hears of it.
+//!
+//! What it is for: what one way has delivered no other delivers again. What it owns: the order: first the answer is
+//! written, then the daemon is told so; a server that is killed in between has told nothing, and the session hears of it
+//! again by another way. What it never does: decide what is unread.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use meanwhile_api::client::Client;
+use meanwhile_api::inbox::AckRequest;
+use tokio::time::sleep;
+
+use crate::limits;
+
+/// Receipts that are still to be handed in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Receipts(Arc<Mutex<Vec<(Client, AckRequest)>>>);
+
+impl Receipts {
+    /// Hands a receipt in once the answer it is about has been written.
+    pub(crate) fn keep(&self, client: Client, receipt: AckRequest) {
+        if receipt == AckRequest::default() {
+            return;
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((client, receipt));
+        let receipts = self.clone();
+        tokio::spawn(async move {
+            sleep(limits::RECEIPT_AFTER).await;
+            receipts.hand_in().await;
+        });
+    }
+
+    /// Hands in all there are.
+    pub(crate) async fn hand_in(&self) {
+        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for (client, receipt) in all {
+            // What cannot be said is told again by another way, recognisably the same.
+            let _ = client.acknowledge(&receipt).await;
+        }
+    }
+}
