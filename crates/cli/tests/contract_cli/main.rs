@@ -16,6 +16,8 @@ mod environment;
 mod exits;
 mod held;
 mod homes;
+mod inbox;
+mod inbox_http;
 mod input;
 mod lists;
 mod misuse;
