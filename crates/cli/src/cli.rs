@@ -100,7 +100,7 @@ impl Verb {
 }
 
 /// All commands, in the order of `--help`.
-pub(crate) static VERBS: [Verb; 24] = [
+pub(crate) static VERBS: [Verb; 25] = [
     verb::<command::run::Run>(
         "run",
         "launch the task",
@@ -171,6 +171,11 @@ pub(crate) static VERBS: [Verb; 24] = [
         "mcp",
         "serve MCP",
         &["meanwhile mcp", "meanwhile mcp --http 127.0.0.1:7778"],
+    ),
+    verb::<command::hook::Hook>(
+        "hook",
+        "answer the agent",
+        &["meanwhile hook claude Stop < EVENT.json"],
     ),
     verb::<command::audit::Audit>("audit", "read the event log", &["meanwhile audit --follow"]),
     verb::<command::completions::Completions>(

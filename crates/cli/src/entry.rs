@@ -103,6 +103,11 @@ pub(crate) fn state_directory(globals: &Globals) -> Result<PathBuf, ApiError> {
     Ok(surroundings(globals).paths()?.state)
 }
 
+/// The arguments of the processes that led to this one, the nearest first.
+pub(crate) fn callers() -> Vec<Vec<Vec<u8>>> {
+    front::callers()
+}
+
 /// What this process was started with.
 fn surroundings(globals: &Globals) -> Surroundings {
     Surroundings {

@@ -138,3 +138,11 @@ pub fn install_daemon(
     let user = surroundings.variable("USER").and_then(OsStr::to_str);
     Ok((path, systemd_unit::next_commands(user)))
 }
+
+/// The arguments of the processes that led to this one, the nearest first: an agent that calls a hook is among them.
+#[must_use]
+pub fn callers() -> Vec<Vec<Vec<u8>>> {
+    let mut ancestry = meanwhile_host::proc::ancestry(std::process::id());
+    ancestry.retain(|process| process.pid != std::process::id());
+    ancestry.into_iter().map(|process| meanwhile_host::proc::arguments(process.pid)).collect()
+}

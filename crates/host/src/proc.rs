@@ -58,6 +58,18 @@ pub fn ancestry(pid: u32) -> Vec<Identity> {
     chain
 }
 
+/// The arguments of a process, its program first; empty where they cannot be read.
+#[must_use]
+pub fn arguments(pid: u32) -> Vec<Vec<u8>> {
+    let text = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let whole = text.strip_suffix(&[0]).unwrap_or(&text);
+    if whole.is_empty() {
+        vec![]
+    } else {
+        whole.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+    }
+}
+
 /// The cgroup v2 path of a process, as seen from our cgroup namespace. `None` when it is gone, or
 /// where there is no unified hierarchy.
 #[must_use]

@@ -61,7 +61,7 @@ impl Edit {
             Self::Element { list, value, mark } => {
                 let what = match (value, mark) {
                     (Value::String(text), _) => text.clone(),
-                    (_, Some(mark)) => mark.clone(),
+                    (_, Some(mark)) => mark.trim().to_owned(),
                     _ => value.to_string(),
                 };
                 format!("{}: {what}", list.join("."))

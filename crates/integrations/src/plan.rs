@@ -22,6 +22,15 @@ const LAUNCH_TOOL: &str = "run";
 /// The same on the command line, where an agent's shell tool calls us.
 const QUIET_COMMANDS: [&str; 7] = ["list", "status", "output", "wait", "inbox", "extend", "lanes"];
 
+/// Seconds that a hook may take where it only looks.
+const HOOK_TIMEOUT_S: u32 = 10;
+
+/// Seconds that the end of a turn may be held, for agents without a person; and some.
+const HOLD_TIMEOUT_S: u32 = 1_900;
+
+/// Seconds that the waiter beside an idle session may wait: a day.
+const WAITER_TIMEOUT_S: u32 = 86_400;
+
 /// Longest that one of our tools takes (`mcp.max_wait` is 45 s at most), and some.
 const TOOL_TIMEOUT_S: u32 = 120;
 
@@ -110,6 +119,58 @@ fn server(path: PathBuf, key: &str, value: Value) -> Wanted {
     Wanted { path, purpose: "the MCP server", content }
 }
 
+/// A word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// One hook for one event, told apart from those of others by its arguments.
+fn hook(agent: Agent, event: &str, argument: &str, wishes: &Wishes, more: &Value) -> Edit {
+    let mark = format!(" hook {} {argument}", agent.name());
+    let mut command = json!({ "type": "command", "command": quoted(&program(wishes)) + &mark });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        command[key] = value.clone();
+    }
+    // With a matcher where the event is about tools: all of them.
+    let value = match event {
+        "PostToolUse" | "AfterTool" => json!({ "matcher": "*", "hooks": [command] }),
+        _ => json!({ "hooks": [command] }),
+    };
+    Edit::Element { list: keys(&["hooks", event]), value, mark: Some(mark) }
+}
+
+fn hooks(agent: Agent, wishes: &Wishes) -> Vec<Edit> {
+    let short = json!({ "timeout": HOOK_TIMEOUT_S });
+    let plain = |event: &str| hook(agent, event, event, wishes, &short);
+    match agent {
+        Agent::Claude => {
+            let hold = json!({ "timeout": HOLD_TIMEOUT_S });
+            let waiter = json!({ "timeout": WAITER_TIMEOUT_S, "asyncRewake": true });
+            let mut edits: Vec<Edit> = ["SessionStart", "UserPromptSubmit", "PostToolUse"]
+                .into_iter()
+                .map(plain)
+                .collect();
+            edits.push(hook(agent, "Stop", "Stop", wishes, &hold));
+            edits.push(hook(agent, "Stop", "Wait", wishes, &waiter));
+            edits.push(hook(agent, "SessionStart", "Wait", wishes, &waiter));
+            edits
+        }
+        Agent::Codex | Agent::Droid => ["SessionStart", "UserPromptSubmit", "PostToolUse", "Stop"]
+            .into_iter()
+            .map(plain)
+            .collect(),
+        Agent::Gemini => {
+            // Milliseconds there.
+            let short = json!({ "name": NAME, "timeout": HOOK_TIMEOUT_S * 1000 });
+            ["SessionStart", "BeforeAgent", "AfterTool", "AfterAgent"]
+                .into_iter()
+                .map(|event| hook(agent, event, event, wishes, &short))
+                .collect()
+        }
+        Agent::OpenCode | Agent::Copilot => vec![],
+    }
+}
+
 fn claude(directory: &Path, places: &Places, scope: &Scope, wishes: &Wishes) -> Vec<Wanted> {
     let value = json!({ "type": "stdio", "command": program(wishes), "args": ["mcp"], "env": {} });
     let allow = |rule: String| Edit::Element {
@@ -123,11 +184,12 @@ fn claude(directory: &Path, places: &Places, scope: &Scope, wishes: &Wishes) -> 
     if wishes.allow_launch {
         rules.push(allow(format!("Bash({NAME} run:*)")));
     }
+    rules.extend(hooks(Agent::Claude, wishes));
     vec![
         server(places.claude_servers(scope), "mcpServers", value),
         Wanted {
             path: directory.join("settings.json"),
-            purpose: "permissions",
+            purpose: "permissions and hooks",
             content: Content::Json(rules),
         },
     ]
@@ -147,11 +209,18 @@ fn codex(directory: &Path, wishes: &Wishes) -> Vec<Wanted> {
             ),
         }),
     )];
-    vec![Wanted {
-        path: directory.join("config.toml"),
-        purpose: "the MCP server and its permissions",
-        content: Content::Toml(std::mem::take(&mut edits)),
-    }]
+    vec![
+        Wanted {
+            path: directory.join("config.toml"),
+            purpose: "the MCP server and its permissions",
+            content: Content::Toml(std::mem::take(&mut edits)),
+        },
+        hooks_file(directory.join("hooks.json"), Agent::Codex, wishes),
+    ]
+}
+
+fn hooks_file(path: PathBuf, agent: Agent, wishes: &Wishes) -> Wanted {
+    Wanted { path, purpose: "hooks", content: Content::Json(hooks(agent, wishes)) }
 }
 
 fn opencode(places: &Places, scope: &Scope, wishes: &Wishes) -> Vec<Wanted> {
@@ -178,8 +247,14 @@ fn gemini(directory: &Path, wishes: &Wishes) -> Vec<Wanted> {
         })
         .collect();
     let rules = format!("# Made by `meanwhile install gemini`.\n\n{}\n", rules.trim_end());
+    let mut edits = vec![member(&["mcpServers", NAME], value)];
+    edits.extend(hooks(Agent::Gemini, wishes));
     vec![
-        server(directory.join("settings.json"), "mcpServers", value),
+        Wanted {
+            path: directory.join("settings.json"),
+            purpose: "the MCP server and hooks",
+            content: Content::Json(edits),
+        },
         whole(directory.join("policies").join("meanwhile.toml"), "permissions", &rules),
     ]
 }
@@ -191,7 +266,10 @@ fn droid(directory: &Path, wishes: &Wishes) -> Vec<Wanted> {
         "args": ["mcp"],
         "disabled": false,
     });
-    vec![server(directory.join("mcp.json"), "mcpServers", value)]
+    vec![
+        server(directory.join("mcp.json"), "mcpServers", value),
+        hooks_file(directory.join("settings.json"), Agent::Droid, wishes),
+    ]
 }
 
 fn copilot(directory: &Path, scope: &Scope, wishes: &Wishes) -> Vec<Wanted> {

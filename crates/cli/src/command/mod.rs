@@ -15,6 +15,7 @@ pub(crate) mod extend;
 pub(crate) mod follow;
 pub(crate) mod front;
 pub(crate) mod generate;
+pub(crate) mod hook;
 pub(crate) mod inbox;
 pub(crate) mod install;
 pub(crate) mod lanes;

@@ -77,3 +77,37 @@ fn answers_of_tools(body: &Value) -> Vec<String> {
         .map(|item| item["output"].to_string());
     anthropic.chain(openai).collect()
 }
+
+#[test]
+#[ignore = "needs the agent CLIs that cargo xtask test installs"]
+fn an_agent_without_a_person_is_told_before_it_ends_and_once() {
+    for cli in [Cli::Claude, Cli::Codex] {
+        let model = Model::new();
+        let home = prepared(cli, &model, &["--allow-launch"]);
+        let mut gate = home.gate("gate");
+        let shell = format!("{}; echo the-very-end", gate.shell());
+        let call = serde_json::json!({ "shell": shell, "name": "build" });
+        let prompt = format!("build it [[call:{} {call}]]", cli.tool("run"));
+        // The task ends when the turn is over for the model: only then is there nobody left to be told but by the hook.
+        let opener = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| cli.ask(&home, &model, &prompt));
+            model.until("the answer of the tool", |asked| {
+                asked.iter().any(|one| one.after_tools).then_some(())
+            });
+            gate.open();
+            asking.join().expect("it was asked")
+        });
+        opener.expect(0);
+        let told: Vec<String> = model
+            .asked()
+            .iter()
+            .filter(|asked| asked.mentions("1 background task has ended"))
+            .map(|asked| asked.last_user.clone())
+            .collect();
+        assert_eq!(told.len(), 1, "{cli:?} was told {} times: {told:#?}", told.len());
+        assert!(told[0].contains("the-very-end"), "{cli:?}: {told:?}");
+        let unread = home.json(["inbox", "--peek", "--any-session"]);
+        assert_eq!(unread.as_array().map(Vec::len), Some(0), "what was told is read: {unread}");
+        home.finish();
+    }
+}
