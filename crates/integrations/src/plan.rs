@@ -91,7 +91,10 @@ fn agent_definition(agent: Agent) -> Option<&'static str> {
 /// What an agent does not let us say, for people.
 pub(crate) fn cannot(agent: Agent) -> Option<&'static str> {
     match agent {
-        Agent::Claude | Agent::Codex | Agent::Gemini => None,
+        Agent::Claude | Agent::Gemini => None,
+        Agent::Codex => {
+            Some("codex runs new hooks only after you have reviewed them: it asks when it starts")
+        }
         Agent::OpenCode => Some("opencode asks for no tool of ours unless you told it to"),
         Agent::Droid => Some("droid has no rules for tools of servers: it asks as it is set up to"),
         Agent::Copilot => Some("copilot keeps its permissions per directory: it asks once in each"),

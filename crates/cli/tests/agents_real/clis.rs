@@ -90,7 +90,14 @@ impl Cli {
     pub(super) fn ask(self, home: &TestHome, model: &Model, prompt: &str) -> Ran {
         let words: &[&str] = match self {
             Self::Claude => &["-p", "--output-format", "json", prompt],
-            Self::Codex => &["exec", "--json", "--skip-git-repo-check", prompt],
+            // A person reviews hooks once, when it starts.
+            Self::Codex => &[
+                "exec",
+                "--json",
+                "--skip-git-repo-check",
+                "--dangerously-bypass-hook-trust",
+                prompt,
+            ],
             // A prompt with spaces arrives in quotes when it is an argument.
             Self::OpenCode => &["run", "--format", "json"],
         };
