@@ -17,7 +17,7 @@ use crate::{Outcome, cargo};
 const PATIENCE: Duration = Duration::from_secs(900);
 
 /// What the runner says before the name of a test that failed for good.
-const FAILED: [&str; 4] = ["FAIL [", "TIMEOUT [", "SIGABRT [", "LEAK-FAIL ["];
+const FAILED: [&str; 5] = ["FAIL [", "TIMEOUT [", "TMT [", "SIGABRT [", "LEAK-FAIL ["];
 
 /// Where mutations are tried.
 pub(super) struct Runs {

@@ -165,3 +165,47 @@ fn after_its_daemon(bench: Bench) -> Bench {
     let (postbox, letters) = Postbox::new(Arc::clone(&bell));
     Bench { _base, home, store, postbox, engine: None, parts: Some((letters, bell)), order }
 }
+
+/// A start was in flight to it when the last daemon went: it is read, or dropped, and then the lock is free.
+#[test]
+fn a_supervisor_met_without_its_attempt_is_looked_at_for_as_long_as_the_lock_is_held() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.running(1);
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    bench.until(|b| b.holder(task).is_some());
+    let (socket, _) = supervisor.listener.accept().unwrap();
+    supervisor.connection = Some(Connection::new(socket.into()).unwrap());
+    let idle = FromSupervisor::Hello { protocol: 1, pid: 1, start_time: 1, current: None };
+    supervisor.say(&mut bench, &idle);
+    for _ in 0..3 {
+        assert!(bench.engine().unreached.iter().any(|u| u.job.task == task));
+        bench.engine().turn().unwrap();
+    }
+    assert_eq!(bench.state(task), State::Running);
+    let Scripted { _lock, connection, listener, .. } = supervisor;
+    drop(_lock);
+    bench.until(|b| b.state(task).is_terminal());
+    assert_eq!(bench.cause(task), Cause::Lost);
+    drop((connection, listener));
+}
+
+/// Its connection was lost and came back, or its end was heard, while a look at it was still to come.
+#[test]
+fn neither_an_attempt_that_is_over_nor_one_that_was_met_is_looked_into_again() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.running(1);
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    supervisor.found(&mut bench, Phase::Running);
+    // Whoever looks into it finds the lock held, cannot connect, and has to look again.
+    bench.home.run().unwrap().remove_file(NAME).unwrap();
+    for token in [token(task), AttemptToken([9; 16])] {
+        bench.engine().look_again(clock::now(), fleet::Job { task, attempt: 1, token });
+        assert_eq!(bench.engine().unreached.len(), 1);
+        bench.engine().turn().unwrap();
+        assert!(bench.engine().unreached.is_empty());
+    }
+    supervisor.ends(&mut bench);
+    assert_eq!(bench.state(task), State::Completed);
+}
