@@ -403,6 +403,10 @@ fn after_the_cut(stage: &mut Stage, image: &Path, told: &[String], ends: &[Value
         told.len(),
         ends.len()
     );
+    // What was committed and not told before the cut runs as well.
+    for task in home.json(["list", "--limit", "200"]).as_array().into_iter().flatten() {
+        home.wait(task["id"].as_str().expect("a task has an id"));
+    }
     stage.check_seats(&home);
     home.finish();
     drop(disk);

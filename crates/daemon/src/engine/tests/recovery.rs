@@ -183,8 +183,8 @@ fn a_supervisor_met_without_its_attempt_is_looked_at_for_as_long_as_the_lock_is_
         bench.engine().turn().unwrap();
     }
     assert_eq!(bench.state(task), State::Running);
-    let Scripted { _lock, connection, listener, .. } = supervisor;
-    drop(_lock);
+    let Scripted { _lock: lock, connection, listener, .. } = supervisor;
+    drop(lock);
     bench.until(|b| b.state(task).is_terminal());
     assert_eq!(bench.cause(task), Cause::Lost);
     drop((connection, listener));
