@@ -19,7 +19,7 @@ use crate::view::{cause, time, wire_id, wire_state};
 const LAST_LINES: u64 = 5;
 /// Bytes of the log that are read for it.
 const LAST_BYTES: u64 = 4 << 10;
-/// Characters of a name or a last line in a digest: the whole of it is one command away.
+/// Bytes of a last line in a digest: the whole of it is one command away.
 const DIGEST_LINE: usize = 160;
 
 /// A notice as the outside sees it. `home` is where its log is.
@@ -84,6 +84,19 @@ fn last_line(home: &Home, task: TaskId, attempt: &AttemptRecord) -> Option<Strin
     Some(cut(line.trim(), limits::NOTICE_HEAD_MAX))
 }
 
+/// At most so many bytes, with the words around it; what was longer says so. Nothing where there is room for nothing.
+fn within(text: &str, bytes: usize) -> String {
+    const AROUND: usize = ": …".len();
+    let Some(room) = bytes.checked_sub(AROUND).filter(|room| *room > 0) else {
+        return String::new();
+    };
+    if text.len() <= room {
+        return format!(": {text}");
+    }
+    let end = (0..=room).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!(": {}…", &text[..end])
+}
+
 /// At most so many characters; what was longer says so.
 fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
@@ -100,18 +113,22 @@ pub fn digest(notices: &[Notice], more: usize, nonce: &str) -> String {
     order.sort_by_key(|notice| !matters(notice));
     let mut text = open_fence(nonce, &counted(notices));
     let close = close_fence(nonce);
-    let mut left = order.len() + more;
+    // What is left out is named in the end.
+    let reserved = text.len() + close.len() + left_out(usize::MAX).len();
+    let mut room = limits::DIGEST_BYTES_MAX.saturating_sub(reserved);
+    let mut named = Vec::new();
     for notice in order {
-        let full = entry(notice, DIGEST_LINE);
         let short = entry(notice, 0);
-        // What is left out is named in the end.
-        let room = limits::DIGEST_BYTES_MAX - close.len() - left_out(usize::MAX).len();
-        match [full, short].into_iter().find(|entry| text.len() + entry.len() <= room) {
-            Some(entry) => text.push_str(&entry),
-            None => break,
+        if short.len() > room {
+            break;
         }
-        left -= 1;
+        room -= short.len();
+        named.push(notice);
     }
+    // All that fit are named before any of them says more.
+    let each = (room / named.len().max(1)).min(DIGEST_LINE);
+    named.iter().for_each(|notice| text.push_str(&entry(notice, each)));
+    let left = notices.len() - named.len() + more;
     if left > 0 {
         text.push_str(&left_out(left));
     }
@@ -191,6 +208,7 @@ fn left_out(count: usize) -> String {
     format!("- and {count} more: meanwhile list\n")
 }
 
+/// What a digest says of a notice, with so many bytes for its last line.
 fn entry(notice: &Notice, line: usize) -> String {
     let mut text = format!("- {}", notice.task);
     if let Some(name) = &notice.name {
@@ -207,8 +225,8 @@ fn entry(notice: &Notice, line: usize) -> String {
     if !facts.is_empty() {
         text.push_str(&format!(" ({})", cut(&facts.join(", "), DIGEST_LINE)));
     }
-    if let Some(head) = notice.head.as_ref().filter(|_| line > 0) {
-        text.push_str(&format!(": {}", cut(head, line)));
+    if let Some(head) = &notice.head {
+        text.push_str(&within(head, line));
     }
     text.push_str(&format!(" | {}\n", notice.more));
     text
