@@ -199,12 +199,18 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    Mutation::of(
-        "what was called unkillable ends a second time",
-        REMAINS,
-        ("if remains.over { Report::Emptied } else { remains.report }", "remains.report"),
-        UNIT,
-    ),
+    Mutation {
+        equivalent: Some(
+            "after the end of an attempt the core takes every last word for its emptiness: that it ended, was lost or is \
+             empty",
+        ),
+        ..Mutation::of(
+            "what was called unkillable ends a second time",
+            REMAINS,
+            ("if remains.over { Report::Emptied } else { remains.report }", "remains.report"),
+            UNIT,
+        )
+    },
     Mutation::of(
         "remains of an attempt that is over end the next one",
         REMAINS,

@@ -201,11 +201,65 @@ fn neither_an_attempt_that_is_over_nor_one_that_was_met_is_looked_into_again() {
     // Whoever looks into it finds the lock held, cannot connect, and has to look again.
     bench.home.run().unwrap().remove_file(NAME).unwrap();
     for token in [token(task), AttemptToken([9; 16])] {
-        bench.engine().look_again(clock::now(), fleet::Job { task, attempt: 1, token });
+        bench.engine().look_again(clock::now(), Job { task, attempt: 1, token });
         assert_eq!(bench.engine().unreached.len(), 1);
         bench.engine().turn().unwrap();
         assert!(bench.engine().unreached.is_empty());
     }
     supervisor.ends(&mut bench);
     assert_eq!(bench.state(task), State::Completed);
+}
+
+#[test]
+fn what_is_left_of_a_lost_attempt_is_looked_after_once() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.running(1);
+    let supervisor = Scripted::of(&bench, task);
+    let view = supervisor._lock.read().unwrap();
+    bench.start();
+    let job = Job { task, attempt: 1, token: token(task) };
+    for _ in 0..2 {
+        let report = meanwhile_core::input::Report::Lost;
+        bench.engine().look_after(job, &view, remains::Remains { report, over: false });
+        assert_eq!(bench.engine().remains_at_once, 1);
+    }
+}
+
+#[test]
+fn what_was_left_of_an_earlier_attempt_says_nothing_of_this_one() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.running(1);
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    supervisor.found(&mut bench, Phase::Running);
+    let token = AttemptToken([9; 16]);
+    let report = meanwhile_core::input::Report::Lost;
+    bench.engine().remains.insert(token, remains::Remains { report, over: false });
+    drop(bench.ask(Ask::RemainsGone { task, token, emptied: true }));
+    bench.turn();
+    assert!(bench.engine().remains.is_empty());
+    assert_eq!(bench.state(task), State::Running);
+    // With this commit goes what was refused, if anything was.
+    supervisor.ends(&mut bench);
+    assert_eq!(bench.state(task), State::Completed);
+    let events = bench.store.clone().events_since(0, 1000, &EventFilter::default()).unwrap();
+    assert!(!events.iter().any(|event| matches!(event.what, Logged::Refused { .. })));
+}
+
+#[test]
+fn only_a_supervisor_without_a_task_and_without_leftovers_gets_the_next_one() {
+    for (tree, is_idle) in [(TreeState::Empty, true), (TreeState::Kept, false)] {
+        let mut bench = Bench::new(BOOT);
+        let task = bench.running(1);
+        let mut supervisor = Scripted::of(&bench, task);
+        bench.start();
+        supervisor.found(&mut bench, Phase::Running);
+        let key = bench.holder(task).unwrap();
+        bench.engine().fleet.give_back(key);
+        assert_eq!(bench.engine().fleet.take_idle(), None, "it is busy");
+        let record = ExitRecord { tree, ..record_of(Token(token(task).0)) };
+        supervisor.say(&mut bench, &FromSupervisor::Ended(Box::new(record)));
+        assert_eq!(bench.state(task), State::Completed);
+        assert_eq!(bench.engine().fleet.take_idle().is_some(), is_idle, "{tree:?}");
+    }
 }
