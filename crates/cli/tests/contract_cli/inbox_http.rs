@@ -1,6 +1,8 @@
 //! The inbox as MCP, hooks and programs use it: leases, acknowledgements, presence, sessions that become others.
 
-use meanwhile_testkit::TestHome;
+use std::time::Duration;
+
+use meanwhile_testkit::{DEADLINE, TestHome, until};
 use serde_json::{Value, json};
 
 use crate::raw::{Raw, ask};
@@ -55,6 +57,52 @@ fn what_is_leased_comes_again_to_its_holder_at_once_and_to_nobody_else_until_the
     home.kill_daemon();
     assert_eq!(post(&home, "s", "/v1/inbox/ack", &ids).json(), json!({ "acknowledged": 0 }));
     assert_eq!(deliver(&home, "s", "a")["outcome"], "nothing");
+}
+
+#[test]
+fn a_hook_that_waits_starts_no_turn_while_its_session_works_and_one_when_it_is_idle() {
+    let home = TestHome::new();
+    home.cli(["daemon", "start"]).ok();
+    let want = json!({ "route": "hook", "holder": "a", "wait": true, "timeout": "60s" });
+    let doing = |what: &str| {
+        let raw = post(&home, "s", "/v1/inbox/presence", &json!({ "doing": what }));
+        assert_eq!(raw.status, 200, "{}", raw.body);
+    };
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| post(&home, "s", "/v1/inbox/deliver", &want).json());
+        until("the hook to wait", DEADLINE, || {
+            (home.json(["daemon", "status"])["waiters"] == 1).then_some(())
+        });
+        doing("busy");
+        let id = ended(&home, "s");
+        // sleep: without the rule it would be woken half a second after the end.
+        std::thread::sleep(Duration::from_millis(900));
+        assert!(!waiter.is_finished(), "it works: what there is rides along");
+        assert_eq!(unread(&home, "s"), 1);
+        doing("idle");
+        let told = waiter.join().expect("it is answered");
+        assert_eq!(told["notices"][0]["task"], id, "{told}");
+    });
+}
+
+#[test]
+fn nobody_is_woken_where_the_setting_says_never_and_a_change_of_it_counts_at_once() {
+    let home = TestHome::builder().config("notify.wake = \"never\"").build();
+    let id = ended(&home, "s");
+    let hook = |timeout: &str| {
+        let want = json!({ "route": "hook", "holder": "a", "wait": true, "timeout": timeout });
+        post(&home, "s", "/v1/inbox/deliver", &want).json()
+    };
+    assert_eq!(hook("700ms")["outcome"], "timed_out");
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| hook("60s"));
+        until("the hook to wait", DEADLINE, || {
+            (home.json(["daemon", "status"])["waiters"] == 1).then_some(())
+        });
+        home.cli(["config", "set", "notify.wake", "auto"]).ok();
+        let told = waiter.join().expect("it is answered");
+        assert_eq!(told["notices"][0]["task"], id, "{told}");
+    });
 }
 
 #[test]

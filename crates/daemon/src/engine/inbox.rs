@@ -145,6 +145,14 @@ impl Engine {
             return;
         }
         let key = listener.want.session.clone();
+        if let (Manner::Wakes, Some(session)) = (listener.want.manner, key.clone()) {
+            // A hook that waits is started when its session has nothing more to do.
+            self.inbox.remember(session, now, |presence| {
+                if presence.doing == Doing::Busy {
+                    presence.doing = Doing::Idle { since: now.boot };
+                }
+            });
+        }
         if let Some(before) = self.inbox.listeners.insert(key, listener) {
             before.answer(Handed::TakenOver);
         }
