@@ -22,6 +22,12 @@ pub fn reader(home: &TestHome) -> SqliteReader {
     SqliteReader::open(&home.state().join("meanwhile.db")).expect("the store can be read")
 }
 
+/// The same, where it may be that nobody can read it just now.
+#[must_use]
+pub fn try_reader(home: &TestHome) -> Option<SqliteReader> {
+    SqliteReader::open(&home.state().join("meanwhile.db")).ok()
+}
+
 /// The whole event log, oldest first.
 ///
 /// # Panics

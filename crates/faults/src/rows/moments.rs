@@ -147,17 +147,18 @@ impl Sight {
     }
 }
 
-fn look(home: &TestHome, name: &str, client: &mut Running<'_>) -> Look {
-    let mut reader = record::reader(home);
+/// None when the daemon was stopped in the middle of a write to the store, which nobody can read then.
+fn look(home: &TestHome, name: &str, client: &mut Running<'_>) -> Option<Look> {
+    let mut reader = record::try_reader(home)?;
     let id = reader.by_name(name, 1).expect("the store can be read").first().copied();
     let kept = id.and_then(|id| reader.task(id).expect("the store can be read"));
     let owner = id.and_then(|id| record::owner(home, &id.to_string(), 1));
-    Look {
+    Some(Look {
         state: kept.map(|task| task.state),
         waits: client.is_running(),
         started: owner.as_ref().is_some_and(|owner| owner.started.is_some()),
         exited: owner.is_some_and(|owner| owner.exit.is_some()),
-    }
+    })
 }
 
 fn hunt(stage: &mut Stage, call: &[&str], wanted: impl Fn(&Look) -> Aim) -> Seen {
@@ -185,7 +186,7 @@ fn hunt(stage: &mut Stage, call: &[&str], wanted: impl Fn(&Look) -> Aim) -> Seen
         // sleep: what is under way between processes announces no arrival
         std::thread::sleep(ARRIVES);
         let seen = look(&home, &name, &mut client);
-        let aim = wanted(&seen);
+        let aim = seen.as_ref().map_or(Aim::Early, &wanted);
         sight.learn(aim);
         println!("try {tries}: {aim:?} {seen:?}");
         let hit = aim == Aim::Hit;

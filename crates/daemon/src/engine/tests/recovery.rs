@@ -263,3 +263,19 @@ fn only_a_supervisor_without_a_task_and_without_leftovers_gets_the_next_one() {
         assert_eq!(bench.engine().fleet.take_idle().is_some(), is_idle, "{tree:?}");
     }
 }
+
+#[test]
+fn the_last_word_of_a_supervisor_that_goes_at_once_is_heard() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.running(1);
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    supervisor.found(&mut bench, Phase::Running);
+    let mut connection = supervisor.connection.take().unwrap();
+    let record = record_of(Token(token(task).0));
+    connection.say(&FromSupervisor::Ended(Box::new(record)));
+    connection.flush().unwrap();
+    drop(connection);
+    bench.turn();
+    assert_eq!(bench.state(task), State::Completed, "its lock is held, so no file would be read");
+}
