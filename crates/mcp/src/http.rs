@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use meanwhile_api::{ApiError, ErrorCode};
+use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,7 +33,7 @@ use crate::setup::Setup;
 /// The one path.
 const PATH: &str = "/mcp";
 
-type Mcp = StreamableHttpService<Server, LocalSessionManager>;
+type Mcp<H> = StreamableHttpService<H, LocalSessionManager>;
 type Reply = Response<BoxBody<Bytes, Infallible>>;
 
 /// Listens, and serves once it is told what with.
@@ -73,15 +74,32 @@ impl Http {
     /// # Errors
     /// When the system has no randomness.
     pub async fn serve(self, setup: Setup, token: Token) -> Result<Infallible, ApiError> {
+        Ok(self.serve_with(Server::for_anybody(setup)?, Some(token)).await)
+    }
+
+    /// Serves for ever, with the tools that the conformance suite calls, and whoever comes.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    #[cfg(feature = "fixtures")]
+    pub async fn serve_fixtures(self, setup: Setup) -> Result<Infallible, ApiError> {
+        let server = Server::for_anybody(setup)?;
+        Ok(self.serve_with(crate::fixtures::Fixtures::beside(server), None).await)
+    }
+
+    async fn serve_with<H: ServerHandler + Clone>(
+        self,
+        server: H,
+        token: Option<Token>,
+    ) -> Infallible {
         let port = self.address.port();
         let config = StreamableHttpServerConfig::default()
             .with_allowed_hosts(guard::names(port))
             .with_allowed_origins(guard::origins(port))
             .enforce_origin_validation()
             .with_max_request_body_bytes(limits::BODY_BYTES);
-        let server = Server::for_anybody(setup)?;
         let sessions = Arc::new(LocalSessionManager::default());
-        let mcp: Mcp = StreamableHttpService::new(move || Ok(server.clone()), sessions, config);
+        let mcp: Mcp<H> = StreamableHttpService::new(move || Ok(server.clone()), sessions, config);
         let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
         loop {
             let place = Arc::clone(&places).acquire_owned().await.expect("nobody closes it");
@@ -99,10 +117,15 @@ impl Http {
     }
 }
 
-async fn serve_one(stream: TcpStream, mcp: Mcp, port: u16, token: Token) {
+async fn serve_one<H: ServerHandler>(
+    stream: TcpStream,
+    mcp: Mcp<H>,
+    port: u16,
+    token: Option<Token>,
+) {
     let answer = move |request: Request<Incoming>| {
         let (mcp, token) = (mcp.clone(), token.clone());
-        async move { Ok::<_, Infallible>(answer(&mcp, request, port, &token).await) }
+        async move { Ok::<_, Infallible>(answer(&mcp, request, port, token.as_ref()).await) }
     };
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -112,7 +135,12 @@ async fn serve_one(stream: TcpStream, mcp: Mcp, port: u16, token: Token) {
     let _ = served.await;
 }
 
-async fn answer(mcp: &Mcp, request: Request<Incoming>, port: u16, token: &Token) -> Reply {
+async fn answer<H: ServerHandler>(
+    mcp: &Mcp<H>,
+    request: Request<Incoming>,
+    port: u16,
+    token: Option<&Token>,
+) -> Reply {
     let authority = request.uri().authority().map(|name| name.as_str());
     match guard::check(request.headers(), authority, port, token) {
         Ok(()) if request.uri().path() == PATH => mcp.handle(request).await,

@@ -15,6 +15,8 @@ mod answer;
 mod arguments;
 mod digest;
 mod fence;
+#[cfg(feature = "fixtures")]
+mod fixtures;
 mod guard;
 mod http;
 mod limits;

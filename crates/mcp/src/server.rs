@@ -67,6 +67,12 @@ impl Server {
         Ok(Server(Arc::new(shared)))
     }
 
+    /// The wall clock.
+    #[cfg(feature = "fixtures")]
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.0.clock)()
+    }
+
     /// What outlives the library's hold on the server.
     pub(crate) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.0)

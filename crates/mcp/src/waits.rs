@@ -20,10 +20,12 @@ use meanwhile_api::list::ListQuery;
 use meanwhile_api::query::{percent_decode, percent_encode};
 use meanwhile_api::task::{State, Task};
 use meanwhile_api::{ApiError, TaskId, Timestamp, sanitise};
-use rmcp::ErrorData;
 use rmcp::model::{
-    DetailedTask, GetTaskResult, JsonObject, Task as McpTask, TaskPayload, TaskStatus,
+    DetailedTask, GetTaskResult, JsonObject, ProtocolVersion, Task as McpTask, TaskPayload,
+    TaskStatus,
 };
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer};
 use serde_json::{Value, json};
 
 use crate::digest::{self, Told};
@@ -80,6 +82,14 @@ impl Wait {
 fn is_whole(id: &TaskId) -> bool {
     let plain = |b: u8| b.is_ascii_digit() || b.is_ascii_lowercase();
     id.as_str().len() == 10 && id.as_str().bytes().all(plain)
+}
+
+/// Whether this peer understands an MCP task. Asked before anything is promised: the library makes a task for an older
+/// peer that lists the extension, and turns one into an error for a peer that does not.
+pub(crate) fn may_be_a_task(context: &RequestContext<RoleServer>) -> bool {
+    let declared = context.client_capabilities().is_some_and(|it| it.supports_tasks());
+    let new = |it: ProtocolVersion| it.as_str() >= ProtocolVersion::V_2026_07_28.as_str();
+    declared && context.protocol_version().is_some_and(new)
 }
 
 /// The waits that were cancelled here.

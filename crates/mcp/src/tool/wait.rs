@@ -15,7 +15,7 @@ use meanwhile_api::task::Task;
 use meanwhile_api::wait::{Until, Verdict, WaitReply, WaitRequest};
 use meanwhile_api::{ApiError, Span, TaskId};
 use rmcp::RoleServer;
-use rmcp::model::{CallToolResponse, CreateTaskResult, ProgressNotificationParam, ProtocolVersion};
+use rmcp::model::{CallToolResponse, CreateTaskResult, ProgressNotificationParam};
 use rmcp::service::RequestContext;
 use tokio::time::sleep;
 
@@ -24,7 +24,7 @@ use super::{Answer, Call};
 use crate::arguments::{self, Arguments};
 use crate::digest::{self, Told};
 use crate::patience::print;
-use crate::waits::{self, Wait};
+use crate::waits::{self, Wait, may_be_a_task};
 use crate::{limits, words};
 
 pub(super) async fn wait(call: &Call<'_>, arguments: Arguments) -> Answer {
@@ -87,14 +87,6 @@ fn shown(reply: &WaitReply) -> (&[Task], u64) {
     let most = usize::try_from(limits::SHOWN_MAX).unwrap_or(usize::MAX);
     let shown = &reply.tasks[..reply.tasks.len().min(most)];
     (shown, (reply.tasks.len() - shown.len()) as u64)
-}
-
-/// Whether this peer understands an MCP task. Asked before anything is promised: the library makes a task for an older
-/// peer that lists the extension, and turns one into an error for a peer that does not.
-fn may_be_a_task(context: &RequestContext<RoleServer>) -> bool {
-    let declared = context.client_capabilities().is_some_and(|it| it.supports_tasks());
-    let new = |it: ProtocolVersion| it.as_str() >= ProtocolVersion::V_2026_07_28.as_str();
-    declared && context.protocol_version().is_some_and(new)
 }
 
 /// The wait as an id can say it; none where there are too many tasks and no group that names them.
