@@ -265,15 +265,20 @@ pub(super) const ALL: &[Mutation] = &[
         ),
         UNIT,
     ),
-    Mutation::of(
-        "what a supervisor said last is not heard when it goes",
-        FLEET,
-        (
-            "            heard.push(self.remove(key, error));",
-            "            heard = vec![self.remove(key, error)];",
+    Mutation {
+        equivalent: Some(
+            "what comes in one read with the end of a connection finds no job there any more; the owner file tells it",
         ),
-        UNIT_THEN_ALL,
-    ),
+        ..Mutation::of(
+            "what a supervisor said last is not heard when it goes",
+            FLEET,
+            (
+                "            heard.push(self.remove(key, error));",
+                "            heard = vec![self.remove(key, error)];",
+            ),
+            UNIT_THEN_ALL,
+        )
+    },
     Mutation::of(
         "a supervisor that is gone is not missed",
         HEAR,
@@ -331,15 +336,20 @@ pub(super) const ALL: &[Mutation] = &[
         ("None | Some(_) => self.look_again(now, job),", "None | Some(_) => {}"),
         UNIT_THEN_KILLS,
     ),
-    Mutation::of(
-        "an end after the end is an end again",
-        HEAR,
-        (
-            "let over = self.core.standing(job.task).is_some_and(|view| view.state.is_terminal());",
-            "let over = false;",
+    Mutation {
+        equivalent: Some(
+            "after the end of an attempt the core takes every last word for its emptiness",
         ),
-        UNIT,
-    ),
+        ..Mutation::of(
+            "an end after the end is an end again",
+            HEAR,
+            (
+                "let over = self.core.standing(job.task).is_some_and(|view| view.state.is_terminal());",
+                "let over = false;",
+            ),
+            UNIT,
+        )
+    },
     Mutation::of(
         "who stays with leftovers is not remembered",
         HEAR,

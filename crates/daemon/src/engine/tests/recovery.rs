@@ -279,3 +279,18 @@ fn the_last_word_of_a_supervisor_that_goes_at_once_is_heard() {
     bench.turn();
     assert_eq!(bench.state(task), State::Completed, "its lock is held, so no file would be read");
 }
+
+#[test]
+fn a_start_in_flight_that_is_found_running_runs() {
+    let mut bench = Bench::new(BOOT);
+    let task = bench.queued(1);
+    bench.record(task, Fact::Starting { token: token(task) });
+    let mut supervisor = Scripted::of(&bench, task);
+    bench.start();
+    assert_eq!(bench.state(task), State::Starting);
+    supervisor.found(&mut bench, Phase::Running);
+    let running = bench.engine().core.standing(task).unwrap().state;
+    assert_eq!(running, State::Running);
+    supervisor.ends(&mut bench);
+    assert_eq!(bench.state(task), State::Completed);
+}
