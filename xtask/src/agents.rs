@@ -36,7 +36,7 @@ pub(crate) fn in_tests() -> Outcome<Result<String, String>> {
 }
 
 fn run(filter: &[String]) -> Outcome<Result<String, String>> {
-    let place = install()?;
+    let place = install_below("agents", &pinned()?)?;
     let mut tests = cargo::cargo();
     tests
         .args(["test", "--package", "meanwhile", "--test", "agents_real", "--"])
@@ -65,10 +65,10 @@ fn passed(text: &str) -> Option<u32> {
     before.rsplit(' ').next()?.parse().ok()
 }
 
-/// Installs what is not there; answers the directory with `node_modules`.
-fn install() -> Outcome<PathBuf> {
-    let place = cargo::target_directory()?.join("agents");
-    let wanted = pinned()?.join("\n");
+/// Installs what is not there; answers the directory with `node_modules`, which has this name below `target`.
+pub(crate) fn install_below(name: &str, packages: &[String]) -> Outcome<PathBuf> {
+    let place = cargo::target_directory()?.join(name);
+    let wanted = packages.join("\n");
     let note = place.join("installed");
     if fs::read_to_string(&note).is_ok_and(|installed| installed == wanted) {
         return Ok(place);
@@ -84,7 +84,7 @@ fn install() -> Outcome<PathBuf> {
         "--ignore-scripts",
         "--save-exact",
     ])
-    .args(pinned()?)
+    .args(packages)
     .current_dir(&place)
     .stdin(Stdio::null());
     let output = npm.output().map_err(|error| format!("cannot run npm: {error}"))?;

@@ -78,9 +78,18 @@ pub(crate) fn commit() -> String {
     )
 }
 
+/// Builds the MCP server with the fixtures of the conformance suite.
+pub(crate) fn build_conformance_server() -> Outcome<PathBuf> {
+    build_of("meanwhile-mcp", "conformance_server", &["--features", "fixtures"])
+}
+
 fn build(name: &str, options: &[&str]) -> Outcome<PathBuf> {
+    build_of(name, name, options)
+}
+
+fn build_of(package: &str, name: &str, options: &[&str]) -> Outcome<PathBuf> {
     let output = cargo()
-        .args(["build", "--package", name, "--bin", name])
+        .args(["build", "--package", package, "--bin", name])
         .args(options)
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())

@@ -8,6 +8,7 @@
 mod agents;
 mod bench;
 mod cargo;
+mod conformance;
 mod demo;
 mod faults;
 mod fuzz;
@@ -38,6 +39,8 @@ usage: cargo xtask <command>
   sim [--seeds N] [--seed S [--story]]
                                    lives of the queue on a simulated machine, with all that goes wrong
   agents [FILTER]                  the tests with real agent CLIs, which it installs below target/
+  conformance [FILTER]             the MCP conformance suite, which it installs below target/
+  conformance-server --port P      the server that it asks, for another client
   tidy                             the rules a compiler cannot check
   gen [--check]                    rewrite docs/reference from the built binary
   demo                             build, start a daemon, run a task in the background, show its end
@@ -59,6 +62,8 @@ fn main() -> ExitCode {
         "test" => test::main(rest),
         "agents" => agents::main(rest),
         "bench" => bench::main(rest),
+        "conformance" => conformance::main(rest),
+        "conformance-server" => conformance::server(rest),
         // Started by the benchmark in place of a task.
         bench::actor::COMMAND => bench::actor::main(rest),
         "fuzz" => fuzz::main(rest),

@@ -29,7 +29,7 @@ pub(crate) use runner::{RUNNER_COMMAND, run_in_mode};
 pub(crate) use staged::{Door, Stages};
 
 /// Programs the tests start. Rust's own tools are known to be there: we run.
-const NEEDED: [(&str, &str); 9] = [
+const NEEDED: [(&str, &str); 10] = [
     ("cc", "building the bundled SQLite"),
     ("sh", "tasks of the end-to-end tests"),
     ("bash", "tasks of the end-to-end tests"),
@@ -39,6 +39,7 @@ const NEEDED: [(&str, &str); 9] = [
     ("python3", "tasks that need system calls a shell has not"),
     ("node", "the agent CLIs of the tests with real ones"),
     ("npm", "installing those"),
+    ("script", "a terminal for Claude Code"),
 ];
 
 /// Every mode there is.

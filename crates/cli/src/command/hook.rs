@@ -123,7 +123,7 @@ fn answer(context: &Context, agent: Agent, event: &str, call: &Call) -> Answer {
     let holding = matches!(call.moment, Moment::Stop { .. }) && nobody_looks_on(agent);
     let patience = if holding { HOLD + PATIENCE } else { PATIENCE };
     let said = context.block_on(async {
-        let said = tokio::time::timeout(patience, say(&client, call, holding)).await;
+        let said = tokio::time::timeout(patience, say(&client, agent, call, holding)).await;
         said.unwrap_or(Ok(None)).map_err(Failure::from)
     })?;
     let Some((speech, ids)) = said else { return Ok(0) };
@@ -139,7 +139,7 @@ fn answer(context: &Context, agent: Agent, event: &str, call: &Call) -> Answer {
 /// What is said, and the notices that are in it.
 type Said = Option<(Speech, Vec<String>)>;
 
-async fn say(client: &Client, call: &Call, holding: bool) -> Result<Said, ApiError> {
+async fn say(client: &Client, agent: Agent, call: &Call, holding: bool) -> Result<Said, ApiError> {
     match call.moment {
         Moment::Start(Beginning::Compacted) => {
             let reply = client.compaction().await?;
@@ -153,6 +153,10 @@ async fn say(client: &Client, call: &Call, holding: bool) -> Result<Said, ApiErr
         Moment::Stop { .. } if holding => hold(client).await,
         Moment::Stop { .. } => {
             client.presence(&PresenceRequest::Idle {}).await?;
+            if agent == Agent::Claude {
+                // Its waiter begins at this same moment and wakes it when it is time; a second one would send it away.
+                return Ok(None);
+            }
             // What may wait waits for the next prompt.
             let reply = take(client, true, Some(Span::from_ms(0))).await?;
             Ok(context_of(reply).map(go_on))

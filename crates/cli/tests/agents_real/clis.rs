@@ -40,7 +40,7 @@ impl Cli {
         }
     }
 
-    fn program(self) -> PathBuf {
+    pub(super) fn program(self) -> PathBuf {
         installed().join(match self {
             Self::Claude => "@anthropic-ai/claude-code-linux-x64/claude",
             Self::Codex => ".bin/codex",
@@ -105,8 +105,19 @@ impl Cli {
         if self == Self::OpenCode {
             call = call.stdin(prompt);
         }
-        let variables: &[(&str, &str)] = match self {
-            Self::Claude => &[
+        self.variables(model)
+            .into_iter()
+            .fold(call, |call, (name, value)| call.env(name, value))
+            .run()
+    }
+
+    /// The environment that keeps it off the network and sends it to the scripted model.
+    pub(super) fn variables(self, model: &Model) -> Vec<(&'static str, String)> {
+        let said = |pairs: &[(&'static str, &str)]| {
+            pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+        };
+        match self {
+            Self::Claude => said(&[
                 ("ANTHROPIC_BASE_URL", &model.url()),
                 ("ANTHROPIC_API_KEY", "sk-ant-scripted"),
                 ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
@@ -114,14 +125,13 @@ impl Cli {
                 ("DISABLE_TELEMETRY", "1"),
                 ("DISABLE_ERROR_REPORTING", "1"),
                 ("CLAUDE_CODE_MAX_RETRIES", "1"),
-            ],
-            Self::Codex => &[("SCRIPTED_KEY", "x")],
-            Self::OpenCode => &[
+            ]),
+            Self::Codex => said(&[("SCRIPTED_KEY", "x")]),
+            Self::OpenCode => said(&[
                 ("OPENCODE_DISABLE_AUTOUPDATE", "1"),
                 ("OPENCODE_DISABLE_MODELS_FETCH", "1"),
                 ("OPENCODE_DISABLE_LSP_DOWNLOAD", "1"),
-            ],
-        };
-        variables.iter().fold(call, |call, (name, value)| call.env(name, value)).run()
+            ]),
+        }
     }
 }
