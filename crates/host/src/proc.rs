@@ -61,7 +61,7 @@ pub fn ancestry(pid: u32) -> Vec<Identity> {
 /// The arguments of a process, its program first; empty where they cannot be read.
 #[must_use]
 pub fn arguments(pid: u32) -> Vec<Vec<u8>> {
-    let text = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let whole = text.strip_suffix(&[0]).unwrap_or(&text);
     if whole.is_empty() {
         vec![]
