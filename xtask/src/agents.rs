@@ -25,7 +25,6 @@ fn pinned() -> Outcome<Vec<String>> {
 }
 
 pub(crate) fn main(filter: &[String]) -> Outcome {
-    cargo::build_binary()?;
     run(filter)?.map(|line| println!("agents: {line}"))
 }
 
@@ -39,9 +38,17 @@ fn run(filter: &[String]) -> Outcome<Result<String, String>> {
     let place = install_below("agents", &pinned()?)?;
     let mut tests = cargo::cargo();
     tests
-        .args(["test", "--package", "meanwhile", "--test", "agents_real", "--"])
+        .args([
+            "test",
+            "--package",
+            "meanwhile",
+            "--features",
+            "real-agents",
+            "--test",
+            "agents_real",
+        ])
         // One at a time: each takes some hundred megabytes.
-        .args(["--ignored", "--test-threads=1"])
+        .args(["--", "--test-threads=1"])
         .args(filter)
         .env("MEANWHILE_TEST_AGENTS", &place)
         .stderr(Stdio::inherit());

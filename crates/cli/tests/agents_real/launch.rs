@@ -17,7 +17,6 @@ fn prepared(cli: Cli, model: &Model, options: &[&str]) -> TestHome {
 }
 
 #[test]
-#[ignore = "needs the agent CLIs that cargo xtask test installs"]
 fn an_agent_launches_by_its_tool_and_is_told_the_id() {
     for cli in Cli::ALL {
         let model = Model::new();
@@ -41,7 +40,6 @@ fn an_agent_launches_by_its_tool_and_is_told_the_id() {
 }
 
 #[test]
-#[ignore = "needs the agent CLIs that cargo xtask test installs"]
 fn looking_and_waiting_need_no_permission_and_launching_does() {
     for cli in [Cli::Claude, Cli::Codex] {
         let model = Model::new();
@@ -79,7 +77,6 @@ fn answers_of_tools(body: &Value) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "needs the agent CLIs that cargo xtask test installs"]
 fn an_agent_without_a_person_is_told_before_it_ends_and_once() {
     for cli in [Cli::Claude, Cli::Codex] {
         let model = Model::new();

@@ -1,7 +1,7 @@
 //! Real agent CLIs with what `install` wrote, a scripted model behind them, and nothing else: no network, login or key.
 //!
 //! Run by `cargo xtask test`, which installs the pinned CLIs below `target/agents` first; alone by `cargo xtask agents`.
-//! Ignored elsewhere, because without those programs there is nothing to test.
+//! Built with the feature `real-agents` alone: without those programs there is nothing to test.
 
 mod clis;
 mod launch;

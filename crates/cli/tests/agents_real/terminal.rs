@@ -132,7 +132,6 @@ fn known_user(home: &TestHome) {
 }
 
 #[test]
-#[ignore = "needs the agent CLIs that cargo xtask test installs"]
 fn ten_launches_end_and_the_idle_session_is_woken_once() {
     let model = Model::new();
     let home = TestHome::new();
