@@ -100,6 +100,7 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
     // They know no modes: once, when everything is tested.
     if request.is_whole() {
         account.beside("agents", crate::agents::in_tests()?);
+        account.beside("conformance", crate::conformance::in_tests()?);
         account.beside("simulation", crate::sim::in_tests()?);
     }
     account.print(&target)

@@ -60,7 +60,10 @@ impl Account {
             }
         }
         if self.beside.is_empty() {
-            println!("{:<17} NOT RUN: only some of the tests were asked for", "agents, simulation");
+            println!(
+                "{:<17} NOT RUN: only some of the tests were asked for",
+                "agents, conformance, simulation"
+            );
         }
         self.print_promises(&matrix);
         self.print_trouble();

@@ -2,6 +2,8 @@
 //!
 //! What it is for: the suite can send no token. What it owns: nothing. What it never does: ship, or reach a daemon.
 
+#![expect(clippy::print_stdout, reason = "it says where it listens")]
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use meanwhile_api::caller::CallerContext;
@@ -30,5 +32,9 @@ fn main() -> Result<(), ApiError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime
         .map_err(|error| ApiError::new(ErrorCode::Internal, format!("make a runtime: {error}")))?;
-    runtime.block_on(async { match Http::listen(address).await?.serve_fixtures(setup).await? {} })
+    runtime.block_on(async {
+        let http = Http::listen(address).await?;
+        println!("{}", http.url());
+        match http.serve_fixtures(setup).await? {}
+    })
 }
