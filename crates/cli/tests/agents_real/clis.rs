@@ -40,11 +40,14 @@ impl Cli {
         }
     }
 
+    /// Each platform has a package of its own. Those are called where the general one is only filled in by its install
+    /// script, which is not run.
     pub(super) fn program(self) -> PathBuf {
+        let platform = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
         installed().join(match self {
-            Self::Claude => "@anthropic-ai/claude-code-linux-x64/claude",
-            Self::Codex => ".bin/codex",
-            Self::OpenCode => ".bin/opencode",
+            Self::Claude => format!("@anthropic-ai/claude-code-linux-{platform}/claude"),
+            Self::Codex => ".bin/codex".to_owned(),
+            Self::OpenCode => format!("opencode-linux-{platform}/bin/opencode"),
         })
     }
 
