@@ -49,9 +49,9 @@ pub(super) async fn output(call: &Call<'_>, arguments: Arguments) -> Answer {
     Ok(answer::words(shown(asked.id.as_str(), &page)?).into())
 }
 
-/// What a model would call news.
+/// What a reader would call news: more text, an end, another attempt. That it has got from `starting` to `running` is none.
 fn state_of(page: &OutputReply) -> u64 {
-    print((page.attempt, page.state, page.bytes))
+    print((page.attempt, page.state.is_terminal(), page.bytes))
 }
 
 fn shown(id: &str, page: &OutputReply) -> Result<String, meanwhile_api::ApiError> {
