@@ -13,11 +13,11 @@ fn what_nobody_waited_for_is_told_once_after_a_word_in_the_next_answer() {
     let held = client.launch(&format!("{}; echo how it went; exit 2", gate.shell()));
     gate.open();
     home.wait(&held);
-    let next = client.tool("run", json!({"shell": "true"}));
+    let other = home.gate("other");
+    let next = client.tool("run", json!({"shell": other.shell()}));
     let blocks = next["content"].as_array().expect("a list");
     assert_eq!(blocks.last().expect("two")["text"], "1 unread: call `inbox`", "{next}");
     assert_eq!(next["structuredContent"]["unread"], "1 unread: call `inbox`", "{next}");
-    client.tool("wait", json!({}));
     let told = client.tool("inbox", json!({}));
     let shown = text(&told);
     assert!(
