@@ -54,6 +54,11 @@ pub use invoke::{Invocation, Ran, Running};
 pub use process::{Process, descendants, free_uid, marked};
 pub use watch::{until, wait_for_file};
 
+/// Gives every page of a database file the checksum of what it holds: as another release that wrote it would have.
+pub fn sum_pages(file: &mut [u8]) {
+    meanwhile_store::fuzzing::sum_pages(file);
+}
+
 use std::time::Duration;
 
 /// How long a wait lasts at most when the test names no deadline. Generous, because it is reached

@@ -268,6 +268,8 @@ fn spoilt(spoil: impl Fn(&Path)) -> TestHome {
 fn overwrite(path: &Path, at: usize, bytes: &[u8]) {
     let mut all = fs::read(path).expect("it is there");
     all[at..at + bytes.len()].copy_from_slice(bytes);
+    // As whoever writes such a file would: else every one of these is damage, and nothing more.
+    meanwhile_testkit::sum_pages(&mut all);
     fs::write(path, all).expect("own files can be written");
 }
 

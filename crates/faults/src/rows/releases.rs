@@ -79,6 +79,7 @@ fn other_layout(stage: &mut Stage) -> Seen {
 fn patched(whole: &[u8], at: usize, value: u32) -> Vec<u8> {
     let mut bytes = whole.to_vec();
     bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
+    meanwhile_testkit::sum_pages(&mut bytes);
     bytes
 }
 
