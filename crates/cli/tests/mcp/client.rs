@@ -132,11 +132,15 @@ impl Client {
         id
     }
 
-    /// The answer to a request: the whole message.
+    /// The answer to a request: the whole message. Answers may come in another order than questions.
     pub(crate) fn answer(&mut self, id: u64) -> Value {
+        let answers = |message: &Value| message["id"] == id && message.get("method").is_none();
+        if let Some(at) = self.heard.iter().position(answers) {
+            return self.heard.remove(at);
+        }
         loop {
             let message = self.next();
-            if message["id"] == id && message.get("method").is_none() {
+            if answers(&message) {
                 return message;
             }
             self.heard.push(message);
