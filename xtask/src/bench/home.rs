@@ -27,6 +27,8 @@ impl Home {
     pub(super) fn new(ground: &Ground, slots: u32) -> Outcome<Self> {
         let home = Self::without_daemon(ground)?;
         home.call(&["config", "set", "lanes.commands.limit", &slots.to_string()])?;
+        // The largest store that is measured holds as many as may be queued, and takes some more.
+        home.call(&["config", "set", "limits.queued", "200000"])?;
         home.call(&["daemon", "start"])?;
         Ok(home)
     }
