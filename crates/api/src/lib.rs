@@ -18,6 +18,7 @@ pub mod config;
 pub mod daemon;
 pub mod duration;
 pub mod error;
+pub mod escapes;
 pub mod event;
 pub mod exit;
 pub mod headers;

@@ -8,6 +8,8 @@
 //! Removed: C0 but tab and newline, C1, escape sequences (CSI, OSC, DCS, SOS, PM, APC, also unterminated ones),
 //! bidirectional controls and other invisible format characters, which can make text read differently than it is.
 
+use crate::escapes::{self, Part, State};
+
 /// The filter, which remembers where in a sequence the last piece of text stopped.
 #[derive(Debug, Default)]
 pub struct Sanitiser {
@@ -15,23 +17,6 @@ pub struct Sanitiser {
     /// The bytes of a character whose rest has not arrived yet: at most 3.
     partial: Vec<u8>,
     after_return: bool,
-}
-
-/// Where in a control sequence the filter is (ECMA-48, section 5).
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
-    #[default]
-    Ground,
-    /// After ESC.
-    Escape,
-    /// After ESC and intermediate bytes: a final byte comes.
-    Intermediate,
-    /// In a control sequence: parameters, then a final byte.
-    Csi,
-    /// In a control string: all is skipped up to its terminator.
-    Text,
-    /// In a control string after ESC, which may be the first half of its terminator.
-    TextEscape,
 }
 
 impl Sanitiser {
@@ -82,50 +67,19 @@ impl Sanitiser {
     }
 
     fn character(&mut self, c: char, out: &mut String) {
-        self.state = match (self.state, c) {
-            // CAN and SUB abort any sequence. A newline ends one too: a string without terminator must not hide
-            // everything that a task prints after it.
-            (_, '\u{18}' | '\u{1a}') => State::Ground,
-            (State::Ground, _) | (_, '\n') => self.ground(c, out),
-            (State::Text | State::TextEscape, '\u{7}' | '\u{9c}') => State::Ground,
-            (State::Text, '\u{1b}') => State::TextEscape,
-            (State::Text, _) => State::Text,
-            (State::TextEscape, '\\') => State::Ground,
-            // An escape that is no terminator aborts the string and begins a sequence of its own.
-            (State::TextEscape | State::Escape, _) => self.escape(c, out),
-            (State::Intermediate, ' '..='/') => State::Intermediate,
-            (State::Intermediate, '0'..='~') => State::Ground,
-            (State::Csi, ' '..='?') => State::Csi,
-            (State::Csi, '@'..='~') => State::Ground,
-            (State::Intermediate | State::Csi, _) => self.ground(c, out),
-        };
-    }
-
-    fn ground(&mut self, c: char, out: &mut String) -> State {
+        let (state, part) = escapes::step(self.state, c);
+        self.state = state;
+        if part == Part::Sequence {
+            return;
+        }
         let after_return = std::mem::replace(&mut self.after_return, c == '\r');
-        match c {
+        match part {
             // Both halves of a line end make one; a lone return (a progress bar) begins a line as well, so that
             // its steps do not run together.
-            '\n' if after_return => {}
-            '\n' | '\r' | '\u{2028}' | '\u{2029}' => out.push('\n'),
-            '\t' => out.push('\t'),
-            '\u{1b}' => return State::Escape,
-            '\u{9b}' => return State::Csi,
-            '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}' => return State::Text,
-            c if c.is_control() || is_invisible(c) => {}
-            c => out.push(c),
-        }
-        State::Ground
-    }
-
-    fn escape(&mut self, c: char, out: &mut String) -> State {
-        match c {
-            '\u{1b}' => State::Escape,
-            '[' => State::Csi,
-            ']' | 'P' | 'X' | '^' | '_' => State::Text,
-            ' '..='/' => State::Intermediate,
-            '0'..='~' => State::Ground,
-            _ => self.ground(c, out),
+            Part::Shown('\n') if after_return => {}
+            Part::Shown('\r' | '\u{2028}' | '\u{2029}') => out.push('\n'),
+            Part::Shown(c) => out.push(c),
+            Part::Nothing | Part::Sequence => {}
         }
     }
 }
@@ -145,32 +99,6 @@ pub fn block(text: &str) -> String {
     let mut out = filter.push(text.as_bytes());
     out.push_str(&filter.finish());
     out
-}
-
-/// Format characters (category Cf) and the supplementary variation selectors, which carry hidden text.
-const fn is_invisible(c: char) -> bool {
-    matches!(
-        c as u32,
-        0xad
-            | 0x600..=0x605
-            | 0x61c
-            | 0x6dd
-            | 0x70f
-            | 0x890..=0x891
-            | 0x8e2
-            | 0x180e
-            | 0x200b..=0x200f
-            | 0x202a..=0x202e
-            | 0x2060..=0x206f
-            | 0xfeff
-            | 0xfff9..=0xfffb
-            | 0x110bd
-            | 0x110cd
-            | 0x13430..=0x1343f
-            | 0x1bca0..=0x1bca3
-            | 0x1d173..=0x1d17a
-            | 0xe0000..=0xe0fff
-    )
 }
 
 #[cfg(test)]

@@ -5,29 +5,14 @@
 //! text read differently than it is. A lone carriage return begins a line, so that the steps of a
 //! progress bar do not run together. Never hides text that is not part of a control sequence.
 
+use meanwhile_api::escapes::{self, Part, State};
+
 /// The filter; remembers where in a sequence the last bytes stopped.
 #[derive(Debug, Default)]
 pub struct Cleaner {
     state: State,
     returned: bool,
     unfinished: usize,
-}
-
-/// Where in a control sequence the filter is (ECMA-48, section 5).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Ground,
-    /// After ESC.
-    Escape,
-    /// After ESC and intermediate bytes: one final byte follows.
-    Intermediate,
-    /// In a control sequence: parameters, then a final byte.
-    Csi,
-    /// In a control string, up to its terminator.
-    Text,
-    /// In a control string, after an ESC that may begin its terminator.
-    TextEscape,
 }
 
 /// What became of some bytes.
@@ -114,50 +99,20 @@ impl Cleaner {
     }
 
     fn next(&mut self, c: char, out: &mut Printed) -> State {
-        match (self.state, c) {
-            // CAN and SUB abort any sequence. A newline ends one, too: a string without terminator
-            // must not hide everything that is printed after it.
-            (_, '\u{18}' | '\u{1a}') => State::Ground,
-            (State::Ground, _) | (_, '\n') => self.ground(c, out),
-            (State::Text | State::TextEscape, '\u{7}' | '\u{9c}') => State::Ground,
-            (State::Text, '\u{1b}') => State::TextEscape,
-            (State::Text, _) => State::Text,
-            (State::TextEscape, '\\') => State::Ground,
-            (State::TextEscape | State::Escape, _) => self.escape(c, out),
-            (State::Intermediate, ' '..='/') => State::Intermediate,
-            (State::Intermediate, '0'..='~') => State::Ground,
-            (State::Csi, ' '..='?') => State::Csi,
-            (State::Csi, '@'..='~') => State::Ground,
-            (State::Intermediate | State::Csi, _) => self.ground(c, out),
+        let (state, part) = escapes::step(self.state, c);
+        if part == Part::Sequence {
+            return state;
         }
-    }
-
-    fn ground(&mut self, c: char, out: &mut Printed) -> State {
         if std::mem::take(&mut self.returned) && c != '\n' {
             out.newline = true;
         }
-        match c {
-            '\n' | '\u{2028}' | '\u{2029}' => out.character = Some('\n'),
-            '\t' => out.character = Some('\t'),
-            '\r' => self.returned = true,
-            '\u{1b}' => return State::Escape,
-            '\u{9b}' => return State::Csi,
-            '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => return State::Text,
-            c if c.is_control() || is_invisible(c) => {}
-            c => out.character = Some(c),
+        match part {
+            Part::Shown('\r') => self.returned = true,
+            Part::Shown('\u{2028}' | '\u{2029}') => out.character = Some('\n'),
+            Part::Shown(c) => out.character = Some(c),
+            Part::Nothing | Part::Sequence => {}
         }
-        State::Ground
-    }
-
-    fn escape(&mut self, c: char, out: &mut Printed) -> State {
-        match c {
-            '\u{1b}' => State::Escape,
-            '[' => State::Csi,
-            ']' | 'P' | 'X' | '^' | '_' => State::Text,
-            ' '..='/' => State::Intermediate,
-            '0'..='~' => State::Ground,
-            _ => self.ground(c, out),
-        }
+        state
     }
 }
 
@@ -189,32 +144,6 @@ pub fn clean(bytes: &[u8]) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     Cleaner::default().clean(bytes, true, usize::MAX, &mut out);
     String::from_utf8(out).expect("the filter writes characters")
-}
-
-/// Format characters (category Cf) and the supplementary variation selectors, which carry hidden text.
-const fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}'
-            | '\u{600}'..='\u{605}'
-            | '\u{61c}'
-            | '\u{6dd}'
-            | '\u{70f}'
-            | '\u{890}'..='\u{891}'
-            | '\u{8e2}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{110bd}'
-            | '\u{110cd}'
-            | '\u{13430}'..='\u{1343f}'
-            | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}'
-    )
 }
 
 #[cfg(test)]
