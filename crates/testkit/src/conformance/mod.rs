@@ -106,6 +106,8 @@ pub fn run_all(make: impl Fn() -> Box<dyn Harness>) {
     }
 }
 
+pub use samples::plain;
+
 /// The place that harnesses make their stores for.
 #[must_use]
 pub fn home_identity() -> Identity {

@@ -31,7 +31,7 @@ pub(super) const fn now(seconds: i64) -> Now {
 }
 
 /// A command without any option.
-pub(super) fn plain() -> TaskSpec {
+pub fn plain() -> TaskSpec {
     TaskSpec {
         name: None,
         command: Command::Argv(vec![b"true".to_vec()]),
