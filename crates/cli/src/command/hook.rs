@@ -18,11 +18,13 @@ use clap::Args;
 use meanwhile_api::client::Client;
 use meanwhile_api::headers::SessionClaim;
 use meanwhile_api::inbox::{
-    AckRequest, DeliverReply, DeliverRequest, Delivered, InboxQuery, PresenceRequest, Route,
+    AckRequest, DeliverReply, DeliverRequest, InboxQuery, PresenceRequest, Route,
 };
 use meanwhile_api::list::ListQuery;
+use meanwhile_api::select::Select;
 use meanwhile_api::task::State;
-use meanwhile_api::{ApiError, Span};
+use meanwhile_api::wait::{Until, WaitRequest};
+use meanwhile_api::{ApiError, Span, TaskId};
 use meanwhile_integrations::Agent;
 use meanwhile_integrations::hook::{self, Beginning, Call, Moment, Speech};
 
@@ -101,7 +103,8 @@ fn claim(agent: Agent, call: &Call) -> SessionClaim {
 
 /// A client as this session, where a daemon runs or must run; none where there is nothing to tell.
 fn client(context: &Context, claim: &SessionClaim) -> Result<Option<Client>, Failure> {
-    let of = |without| entry::client(&context.globals, Some(claim.clone()), without);
+    // What it asks is for itself: only what is delivered counts as shown.
+    let of = |without| entry::client_of(&context.globals, Some(claim.clone()), without, None);
     let present = of(WithoutDaemon::Fail)?;
     let reader = of(WithoutDaemon::ReadStore)?;
     let start = of(WithoutDaemon::Start)?;
@@ -185,38 +188,33 @@ async fn take(
     client.deliver(&request).await
 }
 
-/// Nobody can be woken later: everything the session has running is waited for, and told once.
+/// Nobody can be woken later: everything the session has running is waited for, and told once. Nothing is handed out
+/// before: what a crash swallows while this waits is unread still.
 async fn hold(client: &Client) -> Result<Said, ApiError> {
     let ends = tokio::time::Instant::now() + HOLD;
-    let (mut texts, mut ids) = (Vec::new(), Vec::new());
     loop {
-        let busy = unfinished(client).await?;
+        let ids = unfinished(client).await?;
         let left = ends.saturating_duration_since(tokio::time::Instant::now());
-        let wait = busy && !left.is_zero();
-        let timeout = Span::from_ms(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-        // Good manners are for waking; here the turn is not over yet.
-        let request = DeliverRequest {
-            wait,
-            timeout: wait.then_some(timeout),
-            ..DeliverRequest::new(Route::Mcp)?
-        };
-        let reply = client.deliver(&request).await?;
-        ids.extend(reply.notices.iter().map(|notice| notice.id.clone()));
-        texts.extend(reply.digest);
-        if reply.outcome == Delivered::TakenOver || !wait {
+        if ids.is_empty() || left.is_zero() {
             break;
         }
-        // Else the next delivery would bring the same again.
-        client.acknowledge(&AckRequest { ids: ids.clone(), tasks: Vec::new() }).await?;
+        let timeout = Span::from_ms(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        let request = WaitRequest {
+            select: Select::Ids(ids),
+            any: false,
+            until: Until::Done,
+            timeout: Some(timeout),
+        };
+        client.wait(&request).await?;
     }
-    Ok((!texts.is_empty()).then(|| (Speech::GoOn(texts.join("\n")), ids)))
+    Ok(context_of(take(client, false, None).await?).map(go_on))
 }
 
-async fn unfinished(client: &Client) -> Result<bool, ApiError> {
+async fn unfinished(client: &Client) -> Result<Vec<TaskId>, ApiError> {
     let state = State::ALL.into_iter().filter(|state| !state.is_terminal()).collect();
     let query = ListQuery { state, limit: Some(200), ..ListQuery::default() };
     let tasks = client.list(&query).await?.tasks;
-    Ok(tasks.iter().any(|task| task.lane != SERVICES))
+    Ok(tasks.into_iter().filter(|task| task.lane != SERVICES).map(|task| task.id).collect())
 }
 
 /// Whether the agent runs for one prompt, without a person.
@@ -244,7 +242,7 @@ fn wait(context: &Context, call: &Call) -> Answer {
         return Ok(0);
     }
     let claim = claim(Agent::Claude, call);
-    let client = entry::client(&context.globals, Some(claim), WithoutDaemon::Start)?;
+    let client = entry::client_of(&context.globals, Some(claim), WithoutDaemon::Start, None)?;
     context.block_on(async {
         let reply = take(&client, true, None).await?;
         let Some(digest) = &reply.digest else { return Ok(0) };

@@ -16,6 +16,7 @@ mod environment;
 mod exits;
 mod held;
 mod homes;
+mod hooks;
 mod inbox;
 mod inbox_http;
 mod input;
