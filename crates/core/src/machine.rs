@@ -351,7 +351,12 @@ impl Core {
         let (again, token) = (Again::after(row, &end), row.token());
         let (state, seat_kept) = (end.state, end.seat_kept);
         let notice = if again.is_none() { self.notice_of_end(row, state) } else { None };
-        self.abandon_waits(task, turn);
+        if seat_kept {
+            // Processes that nothing can kill may still block: what they lent stays lent, no more is offered.
+            self.mark_below(task);
+        } else {
+            self.abandon_waits(task, turn);
+        }
         if !self.emit(now, turn, task, Fact::Ended { end: Box::new(end), notice }) {
             return;
         }

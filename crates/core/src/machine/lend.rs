@@ -112,8 +112,8 @@ impl Core {
         self.dirty.insert(lane);
     }
 
-    /// The attempt that these waits ran in is over: nobody in it can be answered, and what was
-    /// withheld for its seat is answered into the void.
+    /// The attempt that these waits ran in is over and leaves its seat: nobody in it can be answered,
+    /// and what was withheld for its seat is answered into the void.
     pub(super) fn abandon_waits(&mut self, task: TaskId, turn: &mut Turn) {
         self.mark_below(task);
         let Some(blocked) = self.blocked.get_mut(&task) else { return };

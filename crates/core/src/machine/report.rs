@@ -79,6 +79,7 @@ impl Core {
     ) {
         match report {
             Report::Emptied | Report::Ended { .. } | Report::Lost => {
+                self.abandon_waits(task, turn);
                 self.emit(now, turn, task, Fact::Emptied);
                 turn.effects.push(Effect::Recorded { task, token });
                 turn.effects.push(Effect::Dropped { task });

@@ -2,7 +2,8 @@
 
 use super::world::{World, config, draft};
 use crate::id::TaskId;
-use crate::input::{Found, Input};
+use crate::event::RunFigures;
+use crate::input::{Found, Input, Report};
 use crate::state::State::{Completed, Queued, Starting};
 
 /// A lane of one seat, a task in it, and tasks below that one.
@@ -113,6 +114,27 @@ fn a_waiter_that_vanishes_owes_its_seat() {
     assert_eq!(w.state(stranger), Starting);
 }
 
+/// It may still be blocked, so the borrower keeps sitting on its seat; its client's going ends the loan.
+#[test]
+fn a_lender_that_nothing_can_kill_lends_for_as_long_as_it_blocks() {
+    for client_goes_first in [true, false] {
+        let (mut w, parent, c) = family(1);
+        let stranger = w.submit(draft());
+        let wait = w.wait(Some(parent), &c);
+        w.report(parent, Report::Unkillable { exit: None, run: RunFigures::default() });
+        assert_eq!(lent(&w), [(parent, c[0])]);
+        if client_goes_first {
+            w.input(Input::WaitGone(wait)).unwrap();
+            assert_eq!(lent(&w), [], "nobody in it blocks any more");
+        }
+        w.report(parent, Report::Emptied);
+        assert_eq!((lent(&w), w.state(stranger)), (vec![], Queued), "the borrower has the seat");
+        w.exits(c[0], 0);
+        assert_eq!(w.state(stranger), Starting);
+        w.check_replay();
+    }
+}
+
 #[test]
 fn after_a_restart_nothing_more_starts_until_the_lane_is_within_its_limit() {
     let (mut w, parent, c) = family(2);
@@ -171,7 +193,7 @@ fn two_families_in_each_others_lanes_do_not_deadlock() {
 fn a_borrower_that_never_ran_gives_the_seat_back_and_gets_it_again() {
     let (mut w, parent, c) = family(1);
     let wait = w.wait(Some(parent), &c);
-    w.report(c[0], crate::input::Report::NeverRan);
+    w.report(c[0], Report::NeverRan);
     assert_eq!((w.state(c[0]), lent(&w)), (Starting, vec![(parent, c[0])]));
     w.exits(c[0], 0);
     assert!(w.answers[&wait].met);
