@@ -174,6 +174,8 @@ pub struct Core {
     next_seat: u64,
     /// Lanes in which something changed since they were last looked at.
     dirty: BTreeSet<u32>,
+    /// Lanes to look at again when something changes in who needs whom (`lend`).
+    needy: BTreeSet<u32>,
     /// Lanes with an offer, by its order.
     startable: BTreeSet<(u64, u32)>,
     /// Dependents, with the target that ended otherwise than they asked: to be failed before the
@@ -237,6 +239,7 @@ impl Core {
             next_order: 1,
             next_seat: 0,
             dirty: BTreeSet::new(),
+            needy: BTreeSet::new(),
             startable: BTreeSet::new(),
             doomed: VecDeque::new(),
             waits: BTreeMap::new(),

@@ -244,6 +244,7 @@ impl Core {
             row.place = Place::Dependencies;
             let lane = row.lane;
             self.lane_mut(lane).blocked += 1;
+            self.needs_changed();
         } else {
             self.await_moment(id);
         }
@@ -287,7 +288,10 @@ impl Core {
                     self.due.remove(&(due.boot, id));
                 }
             }
-            Place::Dependencies => lane.blocked -= 1,
+            Place::Dependencies => {
+                lane.blocked -= 1;
+                self.needs_changed();
+            }
         }
         self.queued -= 1;
     }

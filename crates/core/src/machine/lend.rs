@@ -8,13 +8,15 @@
 //! ```
 //!
 //! Where nothing below a lender is queued in its lane, its seat serves work that a blocked task of
-//! another lane waits for. A lent seat and its borrower count as one, so lending never changes how many are taken. A wait that
+//! another lane waits for, and where there is none of that either, what such work is after. A lent seat and its borrower count as one, so lending never changes how many are taken. A wait that
 //! is over is answered only when its task has a seat again: its own, given back, or any that is free;
 //! then the borrower keeps the lent one as its own.
 //!
 //! Owns: who waits inside which task and who runs on whose seat. None of it is stored: after a
 //! restart the clients ask again, and until then nothing more starts in a lane that is over its
 //! limit.
+
+use std::collections::BTreeSet;
 
 use super::lane::Key;
 use super::row::Place;
@@ -51,6 +53,7 @@ impl Core {
         let below = self.descendants.get(&task).into_iter().flatten();
         let lanes = below.chain([&task]).filter_map(|t| self.rows.get(t)).map(|row| row.lane);
         self.dirty.extend(lanes);
+        self.needs_changed();
     }
 
     /// One wait less inside `task`. Without any, it runs: a seat that it lent is its own again, even
@@ -188,7 +191,8 @@ impl Core {
     ///
     /// First a task on the seat of its own nearest ancestor. Where no descendant of a lender waits in
     /// this lane, any task that some blocked ancestor in another lane waits for: two families that
-    /// hold seats in each other's lanes would block for ever otherwise.
+    /// hold seats in each other's lanes would block for ever otherwise. At last a stranger that
+    /// something waited for is after, for the same reason.
     pub(super) fn borrower(&self, lane: u32) -> Option<(Key, TaskId)> {
         let waiting = &self.lanes.get(lane)?.waiting;
         let lenders = || waiting.iter().filter(|w| self.may_lend(**w));
@@ -198,9 +202,57 @@ impl Core {
             let lender = ancestors.iter().find(|a| waiting.contains(a) && self.may_lend(**a))?;
             return Some((first, *lender));
         }
-        let blocked = self.blocked.keys().filter(|task| self.blocks_on_own(**task));
-        let first = blocked.filter_map(|task| self.first_below(*task, lane)).min()?;
-        Some((first, any))
+        let blocked = || self.blocked.keys().filter(|task| self.blocks_on_own(**task));
+        let first = blocked().filter_map(|task| self.first_below(*task, lane)).min();
+        Some((first.or_else(|| self.first_needed(lane))?, any))
+    }
+
+    /// The first eligible task of a lane that anything waited for by its ancestor is after, at any remove.
+    fn first_needed(&self, lane: u32) -> Option<Key> {
+        if self.dependents.is_empty() {
+            return None;
+        }
+        let blocked = self.blocked.iter().filter(|(task, _)| self.is_active(**task));
+        let waits = blocked.flat_map(|(_, b)| &b.waits).filter_map(|id| self.waits.get(id));
+        let undecided = waits.filter(|wait| wait.verdict.is_none());
+        let mut todo: Vec<TaskId> = undecided
+            .flat_map(|w| w.pending.iter().filter(|(_, own)| **own))
+            .map(|(t, _)| *t)
+            .collect();
+        let (mut seen, mut first) = (BTreeSet::new(), None);
+        while let Some(task) = todo.pop() {
+            let row = self.rows.get(&task).filter(|row| row.place == Place::Dependencies);
+            let Some(row) = row else { continue };
+            for on in row.rare().after.iter().map(|d| d.task).filter(|t| self.is_unfinished(*t)) {
+                if seen.insert(on) {
+                    todo.push(on);
+                    let row = &self.rows[&on];
+                    if row.lane == lane && row.place == Place::Lane {
+                        let key = Key::new(on, row);
+                        first = Some(first.map_or(key, |best: Key| best.min(key)));
+                    }
+                }
+            }
+        }
+        first
+    }
+
+    /// Lanes whose offer hangs on what tasks of other lanes are after: they have work and a lender,
+    /// and no seat for it.
+    pub(super) fn note_needy(&mut self, lane: u32) {
+        let needy = self.lanes.get(lane).is_some_and(|l| {
+            !l.has_room() && !l.queue.is_empty() && l.waiting.iter().any(|w| self.may_lend(*w))
+        });
+        if needy {
+            self.needy.insert(lane);
+        } else {
+            self.needy.remove(&lane);
+        }
+    }
+
+    /// Something changed in who waits for whom or is after what: see `note_needy`.
+    pub(super) fn needs_changed(&mut self) {
+        self.dirty.extend(&self.needy);
     }
 
     /// The first eligible task of a lane below `task`.

@@ -61,6 +61,7 @@ impl Core {
     }
 
     fn list(&mut self, lane: u32) {
+        self.note_needy(lane);
         let order = self.offer(lane).map(|offer| offer.order);
         let Some(state) = self.lanes.get_mut(lane) else { return };
         if let Some(old) = state.listed.take() {

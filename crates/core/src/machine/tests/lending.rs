@@ -1,9 +1,10 @@
 //! Seats of tasks that wait for their own.
 
 use super::world::{World, config, draft};
-use crate::id::TaskId;
 use crate::event::RunFigures;
+use crate::id::TaskId;
 use crate::input::{Found, Input, Report};
+use crate::spec::Condition;
 use crate::state::State::{Completed, Queued, Starting};
 
 /// A lane of one seat, a task in it, and tasks below that one.
@@ -187,6 +188,46 @@ fn two_families_in_each_others_lanes_do_not_deadlock() {
     assert!(w.answers.is_empty(), "the seat of a is lent to the other family");
     w.exits(child_of_b, 0);
     assert!(w.answers[&first].met && w.answers[&second].met);
+}
+
+/// Its child is after a stranger, which is after another: neither would ever have a seat otherwise.
+#[test]
+fn what_awaited_work_is_after_runs_on_the_seat_that_waits_for_it() {
+    let mut w = World::new(config(1));
+    let parent = w.submit(draft());
+    w.started(parent);
+    let other = w.submit(draft().priority(5));
+    let deep = w.submit(draft());
+    let near = w.submit(draft().after(deep, Condition::Any));
+    let child = w.submit(draft().below(&w, parent).after(near, Condition::Any));
+    assert_eq!(w.states(&[other, deep]), [Queued, Queued]);
+    let wait = w.wait(Some(parent), &[child]);
+    assert_eq!(lent(&w), [(parent, deep)], "only what is needed, whatever comes before it");
+    w.exits(deep, 1);
+    assert_eq!(lent(&w), [(parent, near)]);
+    w.exits(near, 0);
+    assert_eq!(lent(&w), [(parent, child)]);
+    w.exits(child, 0);
+    assert!(w.answers[&wait].met);
+    assert_eq!((lent(&w), w.state(other)), (vec![], Queued));
+    w.check_replay();
+}
+
+/// The lane of what is needed has nothing to do with the two that changed.
+#[test]
+fn a_need_that_goes_away_takes_the_offer_with_it() {
+    let mut w = World::new(config(1));
+    let (a, b) = (w.submit(draft().lane("a")), w.submit(draft().lane("b")));
+    let child_of_b = w.submit(draft().below(&w, b).lane("c"));
+    w.started(child_of_b);
+    let stranger = w.submit(draft().lane("b"));
+    let child_of_a = w.submit(draft().below(&w, a).lane("a").after(stranger, Condition::Any));
+    w.input(Input::HoldStarts { reason: Some("disk full".into()) }).unwrap();
+    let waits = (w.wait(Some(a), &[child_of_a]), w.wait(Some(b), &[child_of_b]));
+    w.cancel(child_of_a);
+    w.input(Input::HoldStarts { reason: None }).unwrap();
+    assert!(w.answers.contains_key(&waits.0) && !w.answers.contains_key(&waits.1));
+    assert_eq!((lent(&w), w.state(stranger)), (vec![], Queued));
 }
 
 #[test]
