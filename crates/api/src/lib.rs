@@ -30,6 +30,7 @@ pub mod list;
 pub mod openapi;
 pub mod output;
 pub mod query;
+pub mod redact;
 pub mod routes;
 pub mod sanitise;
 pub mod select;

@@ -76,3 +76,13 @@ pub const COMPACTION_ENTRY_MAX: usize = 240;
 
 /// The most bytes of the word by which a holder is known.
 pub const HOLDER_BYTES_MAX: usize = 64;
+
+/// The shortest value that is taken for a secret, in bytes: shorter ones are words, numbers and names, which would be
+/// masked in half of all outputs.
+pub const SECRET_BYTES_MIN: usize = 8;
+
+/// Of a longer secret only so many bytes are known: a key of 4,096 bits in one line is shorter.
+pub const SECRET_BYTES_MAX: usize = 4 << 10;
+
+/// The most secrets of one environment.
+pub const SECRETS_MAX: usize = 256;
