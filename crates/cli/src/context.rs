@@ -63,7 +63,11 @@ impl Context {
         if let Some(name) = self.globals.session.clone().or_else(|| variable("MEANWHILE_SESSION")) {
             return Some(SessionClaim::explicit(name));
         }
-        let agents = [("claude", "CLAUDE_CODE_SESSION_ID"), ("codex", "CODEX_THREAD_ID")];
+        let agents = [
+            ("claude", "CLAUDE_CODE_SESSION_ID"),
+            ("codex", "CODEX_THREAD_ID"),
+            ("copilot", "COPILOT_AGENT_SESSION_ID"),
+        ];
         agents.into_iter().find_map(|(source, name)| {
             Some(SessionClaim { source: source.to_owned(), name: variable(name)? })
         })

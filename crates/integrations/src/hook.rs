@@ -103,12 +103,14 @@ pub fn read(agent: Agent, event: &str, input: &[u8]) -> Result<Call, Unusable> {
     let event = input.hook_event_name.as_deref().unwrap_or(event);
     let again = input.stop_hook_active;
     let moment = match (agent, event) {
-        (_, "SessionStart") => Moment::Start(match input.source.as_deref() {
-            Some("resume" | "fork") => Beginning::Resumed,
-            Some("compact") => Beginning::Compacted,
-            Some("clear") => Beginning::Cleared,
-            Some(_) | None => Beginning::New,
-        }),
+        (_, "SessionStart") | (Agent::Copilot, "sessionStart") => {
+            Moment::Start(match input.source.as_deref() {
+                Some("resume" | "fork") => Beginning::Resumed,
+                Some("compact") => Beginning::Compacted,
+                Some("clear") => Beginning::Cleared,
+                Some(_) | None => Beginning::New,
+            })
+        }
         (Agent::Gemini, "BeforeAgent") => Moment::Prompt,
         (Agent::Gemini, "AfterTool") => Moment::AfterTool,
         (Agent::Gemini, "AfterAgent") => Moment::Stop { again },
@@ -120,6 +122,16 @@ pub fn read(agent: Agent, event: &str, input: &[u8]) -> Result<Call, Unusable> {
             Moment::SubagentStop { again }
         }
         (Agent::Claude | Agent::Gemini | Agent::Droid, "SessionEnd") => Moment::End,
+        (Agent::Copilot, "userPromptSubmitted") => Moment::Prompt,
+        (Agent::Copilot, "postToolUse") => Moment::AfterTool,
+        (Agent::Copilot, "agentStop") => Moment::Stop { again },
+        (Agent::Copilot, "subagentStop") => Moment::SubagentStop { again },
+        (Agent::Copilot, "sessionEnd") => Moment::End,
+        (Agent::OpenCode, "chat.message") => Moment::Prompt,
+        (Agent::OpenCode, "tool.execute.after") => Moment::AfterTool,
+        // Its waiter begins when it is idle.
+        (Agent::OpenCode, "session.idle" | "Wait") => Moment::Stop { again },
+        (Agent::OpenCode, "experimental.session.compacting") => Moment::Start(Beginning::Compacted),
         _ => {
             return Err(Unusable::Unknown(
                 event.chars().filter(|c| !c.is_control()).take(60).collect(),
@@ -137,10 +149,10 @@ pub fn read(agent: Agent, event: &str, input: &[u8]) -> Result<Call, Unusable> {
 
 /// Whether something said at this moment reaches the model.
 #[must_use]
-pub fn can_hear(agent: Agent, moment: Moment) -> bool {
+pub fn can_hear(moment: Moment) -> bool {
     match moment {
         Moment::Start(_) | Moment::Prompt | Moment::AfterTool => true,
-        Moment::Stop { again } => !again && agent != Agent::Copilot,
+        Moment::Stop { again } => !again,
         Moment::SubagentStop { .. } | Moment::End => false,
     }
 }
@@ -149,6 +161,9 @@ pub fn can_hear(agent: Agent, moment: Moment) -> bool {
 #[must_use]
 pub fn answer(agent: Agent, event: &str, speech: &Speech) -> String {
     let value = match (agent, speech) {
+        // Our own plugin reads it.
+        (Agent::OpenCode, Speech::Context(text) | Speech::GoOn(text)) => json!({ "say": text }),
+        (Agent::Copilot, Speech::Context(text)) => json!({ "additionalContext": text }),
         (_, Speech::Context(text)) => json!({
             "hookSpecificOutput": { "hookEventName": event, "additionalContext": text },
         }),
@@ -192,6 +207,37 @@ mod tests {
         assert_eq!(moment(Agent::Gemini, "AfterAgent", &none), Ok(Moment::Stop { again: false }));
         assert_eq!(moment(Agent::Claude, "PostToolBatch", &none), Ok(Moment::AfterTool));
         assert_eq!(moment(Agent::Droid, "SessionEnd", &none), Ok(Moment::End));
+        assert_eq!(moment(Agent::OpenCode, "chat.message", &none), Ok(Moment::Prompt));
+        assert_eq!(moment(Agent::OpenCode, "tool.execute.after", &none), Ok(Moment::AfterTool));
+        assert_eq!(moment(Agent::OpenCode, "Wait", &none), Ok(Moment::Stop { again: false }));
+        assert!(moment(Agent::OpenCode, "Stop", &none).is_err(), "that is a word of others");
+    }
+
+    /// What Copilot CLI 1.0.102 gave its hooks, word for word but for paths.
+    #[test]
+    fn what_copilot_said_is_understood() {
+        let heard = |event: &str, input: &str| {
+            let call = read(Agent::Copilot, event, input.as_bytes()).expect("it is whole");
+            assert_eq!(call.session, "99b369b8-5ec4-4b2d-827d-1be7431f3883");
+            assert_eq!(call.cwd.as_deref(), Some("/w"));
+            call.moment
+        };
+        let common = r#""sessionId":"99b369b8-5ec4-4b2d-827d-1be7431f3883","timestamp":1795294987928,"cwd":"/w""#;
+        let of = |event: &str, more: &str| heard(event, &format!("{{{common},{more}}}"));
+        let start = r#""source":"new","initialPrompt":"build it""#;
+        assert_eq!(of("sessionStart", start), Moment::Start(Beginning::New));
+        assert_eq!(of("userPromptSubmitted", r#""prompt":"build it""#), Moment::Prompt);
+        let tool = r#""toolName":"bash","toolArgs":{"command":"true"},"toolResult":{"resultType":"success","textResultForLlm":""}"#;
+        assert_eq!(of("postToolUse", tool), Moment::AfterTool);
+        let stop = |again: bool| {
+            let stop = format!(
+                r#""transcriptPath":"/t","stopReason":"end_turn","stop_hook_active":{again}"#
+            );
+            of("agentStop", &stop)
+        };
+        assert_eq!(stop(false), Moment::Stop { again: false });
+        assert_eq!(stop(true), Moment::Stop { again: true });
+        assert_eq!(of("sessionEnd", r#""reason":"complete""#), Moment::End);
     }
 
     #[test]
@@ -224,9 +270,8 @@ mod tests {
 
     #[test]
     fn a_turn_that_a_hook_held_once_is_not_held_again() {
-        for agent in Agent::ALL {
-            assert!(!can_hear(agent, Moment::Stop { again: true }), "{agent:?}");
-        }
+        assert!(can_hear(Moment::Stop { again: false }));
+        assert!(!can_hear(Moment::Stop { again: true }));
     }
 
     #[test]
@@ -243,5 +288,12 @@ mod tests {
             json!({ "decision": "block", "reason": "\"quoted\"\n" })
         );
         assert_eq!(read(&answer(Agent::Gemini, "AfterAgent", &stop))["decision"], "deny");
+        assert_eq!(read(&answer(Agent::Copilot, "agentStop", &stop))["decision"], "block");
+        let context = Speech::Context("2 ended".into());
+        assert_eq!(
+            read(&answer(Agent::Copilot, "postToolUse", &context)),
+            json!({ "additionalContext": "2 ended" })
+        );
+        assert_eq!(read(&answer(Agent::OpenCode, "Wait", &context)), json!({ "say": "2 ended" }));
     }
 }

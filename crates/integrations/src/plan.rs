@@ -36,6 +36,10 @@ const TOOL_TIMEOUT_S: u32 = 120;
 
 const SKILL: &str = include_str!("text/skill.md");
 const AGENT: &str = include_str!("text/agent.md");
+const PLUGIN: &str = include_str!("text/opencode.js");
+
+/// The line of the plugin that names our program.
+const PLUGIN_PROGRAM: &str = "const PROGRAM = \"meanwhile\"\n";
 
 /// What the user asked for.
 #[derive(Clone, Debug)]
@@ -61,7 +65,7 @@ pub(crate) fn files(agent: Agent, scope: &Scope, places: &Places, wishes: &Wishe
     let mut files = match agent {
         Agent::Claude => claude(&directory, places, scope, wishes),
         Agent::Codex => codex(&directory, wishes),
-        Agent::OpenCode => opencode(places, scope, wishes),
+        Agent::OpenCode => opencode(&directory, places, scope, wishes),
         Agent::Gemini => gemini(&directory, wishes),
         Agent::Droid => droid(&directory, wishes),
         Agent::Copilot => copilot(&directory, scope, wishes),
@@ -170,6 +174,7 @@ fn hooks(agent: Agent, wishes: &Wishes) -> Vec<Edit> {
                 .map(|event| hook(agent, event, event, wishes, &short))
                 .collect()
         }
+        // These have files of ours alone.
         Agent::OpenCode | Agent::Copilot => vec![],
     }
 }
@@ -226,14 +231,23 @@ fn hooks_file(path: PathBuf, agent: Agent, wishes: &Wishes) -> Wanted {
     Wanted { path, purpose: "hooks", content: Content::Json(hooks(agent, wishes)) }
 }
 
-fn opencode(places: &Places, scope: &Scope, wishes: &Wishes) -> Vec<Wanted> {
+fn opencode(directory: &Path, places: &Places, scope: &Scope, wishes: &Wishes) -> Vec<Wanted> {
     let value = json!({
         "type": "local",
         "command": [program(wishes), "mcp"],
         "enabled": true,
         "timeout": TOOL_TIMEOUT_S * 1000,
     });
-    vec![server(places.opencode_settings(scope), "mcp", value)]
+    // A text of JSON is one of JavaScript, too.
+    let program = format!("const PROGRAM = {}\n", Value::String(program(wishes)));
+    vec![
+        server(places.opencode_settings(scope), "mcp", value),
+        whole(
+            directory.join("plugin").join("meanwhile.js"),
+            "a plugin: tells sessions what ended, and wakes idle ones",
+            &PLUGIN.replace(PLUGIN_PROGRAM, &program),
+        ),
+    ]
 }
 
 fn gemini(directory: &Path, wishes: &Wishes) -> Vec<Wanted> {
@@ -287,5 +301,23 @@ fn copilot(directory: &Path, scope: &Scope, wishes: &Wishes) -> Vec<Wanted> {
         Scope::User => directory.join("mcp-config.json"),
         Scope::Project(root) => root.join(".mcp.json"),
     };
-    vec![server(path, "mcpServers", value)]
+    vec![
+        server(path, "mcpServers", value),
+        whole(directory.join("hooks").join("meanwhile.json"), "hooks", &copilot_hooks(wishes)),
+    ]
+}
+
+fn copilot_hooks(wishes: &Wishes) -> String {
+    let hook = |event: &str, seconds: u32| {
+        let command =
+            format!("{} hook {} {event}", quoted(&program(wishes)), Agent::Copilot.name());
+        json!([{ "type": "command", "bash": command, "timeoutSec": seconds }])
+    };
+    let mut hooks = serde_json::Map::new();
+    for event in ["sessionStart", "userPromptSubmitted", "postToolUse"] {
+        hooks.insert(event.to_owned(), hook(event, HOOK_TIMEOUT_S));
+    }
+    hooks.insert("agentStop".to_owned(), hook("agentStop", HOLD_TIMEOUT_S));
+    let text = serde_json::to_string_pretty(&json!({ "version": 1, "hooks": hooks }));
+    text.expect("texts and numbers") + "\n"
 }

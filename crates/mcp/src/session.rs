@@ -17,11 +17,17 @@ use rmcp::RoleServer;
 use rmcp::service::RequestContext;
 use serde_json::Value;
 
+use crate::arguments::Arguments;
 use crate::limits;
 use crate::setup::Connect;
 
 /// What calls carry that says which conversation they are part of: who says so, and under which key.
 const IN_CALLS: [(&str, &str); 2] = [("codex", "threadId"), ("vscode", "vscode.conversationId")];
+
+/// What our plugin in OpenCode puts among the arguments of a call, before the call is sent: one server serves all sessions
+/// of an OpenCode server, and nothing else in the call tells them apart. No schema has it, and only that program is believed.
+const ARGUMENT: &str = "meanwhile_session";
+const OPENCODE: &str = "opencode";
 
 /// The source of a session that we made up for a client that says nothing.
 pub(crate) const MADE_UP: &str = "mcp";
@@ -62,12 +68,17 @@ impl Sessions {
     }
 
     /// Whom a call speaks for.
-    pub(crate) fn claim(&self, call: &RequestContext<RoleServer>) -> SessionClaim {
+    pub(crate) fn claim(
+        &self,
+        call: &RequestContext<RoleServer>,
+        arguments: &mut Arguments,
+    ) -> SessionClaim {
+        let in_arguments = in_arguments(call, arguments);
         let ours = self.claim.as_ref();
         if let Some(explicit) = ours.filter(|claim| claim.source == SessionClaim::EXPLICIT) {
             return explicit.clone();
         }
-        let named = in_header(call).or_else(|| in_call(call));
+        let named = in_header(call).or_else(|| in_call(call)).or(in_arguments);
         named.or_else(|| ours.cloned()).unwrap_or_else(|| self.made_up(call))
     }
 
@@ -114,6 +125,19 @@ fn in_call(call: &RequestContext<RoleServer>) -> Option<SessionClaim> {
         let name = call.meta.get(key).and_then(Value::as_str).filter(|name| is_name(name))?;
         Some(SessionClaim { source: source.to_owned(), name: name.to_owned() })
     })
+}
+
+/// Takes out what no tool knows.
+fn in_arguments(
+    call: &RequestContext<RoleServer>,
+    arguments: &mut Arguments,
+) -> Option<SessionClaim> {
+    let program = call.client_info()?.name.clone();
+    if program != OPENCODE {
+        return None;
+    }
+    let Some(Value::String(name)) = arguments.remove(ARGUMENT) else { return None };
+    is_name(&name).then(|| SessionClaim { source: OPENCODE.to_owned(), name })
 }
 
 /// A client over HTTP may name its session in a header of its configuration.

@@ -9,6 +9,7 @@
 //!   a turn's end   without a person ──► hold until the session's tasks are done ──► the turn goes on with the digest
 //!                  else, no waiter  ──► is it time to tell? ──► the turn goes on with the digest
 //!   Wait (Claude)  blocks beside an idle session ──► digest on stderr, exit 2: the session is woken
+//!   Wait (OpenCode)  see `waiter`
 //! ```
 
 use std::io::{self, Read as _};
@@ -29,6 +30,7 @@ use meanwhile_integrations::Agent;
 use meanwhile_integrations::hook::{self, Beginning, Call, Moment, Speech};
 
 use crate::cli::{Action, Answer};
+use crate::command::waiter;
 use crate::context::Context;
 use crate::entry::{self, WithoutDaemon};
 use crate::failure::Failure;
@@ -42,7 +44,7 @@ const HOLD: Duration = Duration::from_secs(30 * 60);
 /// Wakes a session of Claude Code; all other agents take any code but 0 for a failure or a veto.
 const WAKE: u8 = 2;
 
-/// The event by which the waiter of Claude Code is installed.
+/// The event by which the waiters of Claude Code and OpenCode are installed.
 const WAITER: &str = "Wait";
 
 /// The lane of services, which never end and are not waited for.
@@ -73,11 +75,11 @@ impl Action for Hook {
             context.note("no such agent");
             return Ok(0);
         };
-        let mut input = Vec::new();
-        let limit = u64::try_from(hook::LARGEST_INPUT).expect("some megabytes");
-        if io::stdin().lock().take(limit).read_to_end(&mut input).is_err() {
+        // What waits beside OpenCode is answered on its standard input.
+        let talks = agent == Agent::OpenCode && event == WAITER;
+        let Ok(input) = (if talks { waiter::first_line() } else { whole_input() }) else {
             return Ok(0);
-        }
+        };
         let call = match hook::read(agent, event, &input) {
             Ok(call) => call,
             Err(why) => {
@@ -86,7 +88,7 @@ impl Action for Hook {
             }
         };
         let told = if event == WAITER {
-            wait(context, &call)
+            wait(context, agent, &call)
         } else {
             answer(context, agent, event, &call)
         };
@@ -95,6 +97,13 @@ impl Action for Hook {
             Ok(0)
         })
     }
+}
+
+fn whole_input() -> io::Result<Vec<u8>> {
+    let limit = u64::try_from(hook::LARGEST_INPUT).expect("some megabytes");
+    let mut input = Vec::new();
+    io::stdin().lock().take(limit).read_to_end(&mut input)?;
+    Ok(input)
 }
 
 fn claim(agent: Agent, call: &Call) -> SessionClaim {
@@ -118,7 +127,7 @@ fn client(context: &Context, claim: &SessionClaim) -> Result<Option<Client>, Fai
 }
 
 fn answer(context: &Context, agent: Agent, event: &str, call: &Call) -> Answer {
-    if call.subagent || !hook::can_hear(agent, call.moment) {
+    if call.subagent || !hook::can_hear(call.moment) {
         return Ok(0);
     }
     let claim = claim(agent, call);
@@ -156,7 +165,7 @@ async fn say(client: &Client, agent: Agent, call: &Call, holding: bool) -> Resul
         Moment::Stop { .. } if holding => hold(client).await,
         Moment::Stop { .. } => {
             client.presence(&PresenceRequest::Idle {}).await?;
-            if agent == Agent::Claude {
+            if matches!(agent, Agent::Claude | Agent::OpenCode) {
                 // Its waiter begins at this same moment and wakes it when it is time; a second one would send it away.
                 return Ok(None);
             }
@@ -226,23 +235,37 @@ fn nobody_looks_on(agent: Agent) -> bool {
             entry.is_ok_and(|entry| entry.starts_with("sdk"))
         }
         Agent::Codex => entry::callers().iter().any(|arguments| is_codex_exec(arguments)),
-        Agent::OpenCode | Agent::Gemini | Agent::Droid | Agent::Copilot => false,
+        Agent::Copilot => entry::callers().iter().any(|arguments| is_copilot_prompt(arguments)),
+        Agent::OpenCode | Agent::Gemini | Agent::Droid => false,
     }
 }
 
 fn is_codex_exec(arguments: &[Vec<u8>]) -> bool {
-    let [program, rest @ ..] = arguments else { return false };
-    let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    name == b"codex" && rest.iter().any(|word| matches!(word.as_slice(), b"exec" | b"e"))
+    is_program(arguments, b"codex", |word| matches!(word, b"exec" | b"e"))
+}
+
+fn is_copilot_prompt(arguments: &[Vec<u8>]) -> bool {
+    is_program(arguments, b"copilot", |word| {
+        matches!(word, b"-p" | b"--prompt") || word.starts_with(b"--prompt=")
+    })
+}
+
+/// Whether these are the arguments of a program of that name with such a word among them.
+fn is_program(arguments: &[Vec<u8>], program: &[u8], is: impl Fn(&[u8]) -> bool) -> bool {
+    let [path, words @ ..] = arguments else { return false };
+    path.rsplit(|byte| *byte == b'/').next() == Some(program) && words.iter().any(|word| is(word))
 }
 
 /// The waiter beside an idle session: ends when there is something to tell, and the agent wakes the model with it.
-fn wait(context: &Context, call: &Call) -> Answer {
-    if call.subagent || nobody_looks_on(Agent::Claude) {
+fn wait(context: &Context, agent: Agent, call: &Call) -> Answer {
+    if call.subagent || nobody_looks_on(agent) {
         return Ok(0);
     }
-    let claim = claim(Agent::Claude, call);
+    let claim = claim(agent, call);
     let client = entry::client_of(&context.globals, Some(claim), WithoutDaemon::Start, None)?;
+    if agent == Agent::OpenCode {
+        return waiter::wait(context, &client, WAITER).map(|()| 0);
+    }
     context.block_on(async {
         let reply = take(&client, true, None).await?;
         let Some(digest) = &reply.digest else { return Ok(0) };

@@ -34,4 +34,5 @@ mod caller;
 mod options;
 mod pages;
 mod verdict;
+mod waiter;
 mod watch;

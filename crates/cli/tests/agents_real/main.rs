@@ -5,6 +5,7 @@
 
 mod clis;
 mod launch;
+mod opencode;
 mod terminal;
 
 use std::path::PathBuf;

@@ -99,11 +99,11 @@ pub(crate) async fn call(
     shared: &Shared,
     context: &RequestContext<RoleServer>,
     name: &str,
-    arguments: Arguments,
+    mut arguments: Arguments,
 ) -> Option<CallToolResponse> {
     let doing = doing(name)?;
     let answer = async {
-        let claim = shared.sessions.claim(context);
+        let claim = shared.sessions.claim(context, &mut arguments);
         let client = shared.sessions.client(&claim)?;
         let told = Mutex::default();
         let call = Call { shared, client, claim, context, told };
