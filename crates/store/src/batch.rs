@@ -16,6 +16,9 @@ pub struct Batch<'a> {
     pub notices: &'a [NoticeMark],
     /// Replies of changing requests, so that a resent request is answered and not done again.
     pub replies: &'a [SavedReply<'a>],
+    /// What is known of sessions, whole, where it has changed; the store does not look into it. With the facts that
+    /// follow from it, or not at all.
+    pub sessions: Option<&'a str>,
     /// Where this is, to be remembered: once after each start of the daemon, in the first batch.
     /// When the boot is another one than the store remembers, every kept boot-time moment is moved
     /// to this boot's clock in the same transaction.

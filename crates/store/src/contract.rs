@@ -160,6 +160,9 @@ pub trait Reader: Send {
     /// All notices of these tasks, whatever became of them, in the order of the tasks.
     fn notices_of(&mut self, tasks: &[TaskId]) -> Result<Vec<NoticeRecord>, StoreError>;
 
+    /// What was last committed as known of sessions; none if nothing ever was.
+    fn sessions(&mut self) -> Result<Option<String>, StoreError>;
+
     /// Running times of the latest `n` successes of the same command, newest first. Read by whoever
     /// checks a submission, before the loop sees it.
     fn history(&mut self, command: CommandKey, n: usize) -> Result<Vec<Duration>, StoreError>;
@@ -189,8 +192,10 @@ pub struct Retention {
 pub struct Checkpoint {
     /// Bytes of the log of writes that are on disk.
     pub wal_bytes: u64,
-    /// A reader that holds a transaction open kept it from being rewound.
+    /// A reader that holds a transaction open keeps it from being moved to its place and rewound.
     pub held_up: bool,
+    /// So much is to be moved that it goes on beside the commits.
+    pub aside: bool,
 }
 
 impl Checkpoint {

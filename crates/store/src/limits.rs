@@ -20,6 +20,8 @@ pub const LIST: usize = 100_000;
 /// Pages (4 KiB) of write-ahead log after which a commit moves them to their place: 8 MiB, so that a
 /// burst of commits syncs the database file seldom, and a restart reads little.
 pub const WAL_PAGES: u32 = 2_048;
+/// Pages of write-ahead log from which on a thread of its own moves them: 64 MiB, which a commit may just have to wait for.
+pub const MERGED_ASIDE: u32 = 16_384;
 /// Bytes the file of the write-ahead log is cut down to when it begins anew.
 pub const WAL_KEPT: u32 = 8 << 20;
 /// KiB of pages the writer's connection keeps in memory: the hot end of each table and index.

@@ -168,7 +168,7 @@ impl Engine {
         self.log_look_at = now.boot.after(LOG_LOOK_EVERY);
         if let Ok(checkpoint) = self.store.checkpoint() {
             self.status.wal_bytes = checkpoint.wal_bytes;
-            if checkpoint.too_long() {
+            if checkpoint.too_long() && checkpoint.held_up {
                 tracing::warn!(
                     wal_bytes = checkpoint.wal_bytes,
                     "a reader holds a transaction open: the write-ahead log cannot be rewound"

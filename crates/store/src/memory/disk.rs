@@ -28,6 +28,7 @@ pub(super) struct Disk {
     pub(super) replies: BTreeMap<RequestId, (Wall, Vec<u8>)>,
     pub(super) lanes: BTreeMap<LaneName, u64>,
     pub(super) notices: BTreeMap<NoticeId, NoticeRecord>,
+    pub(super) sessions: Option<String>,
 }
 
 /// Why a batch cannot be kept.
@@ -54,6 +55,7 @@ impl Disk {
             replies: BTreeMap::new(),
             lanes: BTreeMap::new(),
             notices: BTreeMap::new(),
+            sessions: None,
         }
     }
 
@@ -71,7 +73,7 @@ impl Disk {
 
     /// Keeps all of the batch, or nothing of it.
     pub(super) fn keep(&mut self, batch: &Batch<'_>) -> Result<u64, Refused> {
-        let Batch { now, events, notices, replies, here, lanes } = batch;
+        let Batch { now, events, notices, replies, sessions, here, lanes } = batch;
         self.check(lanes, replies)?;
         let mut undo = Undo::default();
         if let Err(what) = events.iter().try_for_each(|e| self.fold(e, &mut undo)) {
@@ -93,6 +95,9 @@ impl Disk {
             self.replies.insert((*request).clone(), (now.wall, reply.to_vec()));
         }
         self.replies.retain(|_, (at, _)| now.wall.since(*at) <= limits::REQUESTS_KEPT);
+        if let Some(sessions) = sessions {
+            self.sessions = Some((*sessions).to_owned());
+        }
         if let Some(here) = here {
             self.move_to(here, *now);
         }

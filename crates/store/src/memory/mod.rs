@@ -183,7 +183,8 @@ fn size_of(batch: &Batch<'_>) -> u64 {
         | Fact::Forgotten => ROW,
     });
     let replies = batch.replies.iter().map(|reply| ROW + reply.reply.len());
-    events.chain(replies).sum::<usize>() as u64
+    let sessions = batch.sessions.map_or(0, str::len);
+    sessions as u64 + events.chain(replies).sum::<usize>() as u64
 }
 
 impl Store for MemoryStore {
@@ -258,7 +259,7 @@ impl Store for MemoryStore {
     }
 
     fn checkpoint(&mut self) -> Result<Checkpoint, StoreError> {
-        Ok(Checkpoint { wal_bytes: 0, held_up: false })
+        Ok(Checkpoint { wal_bytes: 0, held_up: false, aside: false })
     }
 }
 
@@ -332,6 +333,10 @@ impl Reader for MemoryStore {
 
     fn notices_of(&mut self, tasks: &[TaskId]) -> Result<Vec<NoticeRecord>, StoreError> {
         Ok(self.disk(|disk| tasks.iter().flat_map(|task| disk.notices_of(*task)).collect()))
+    }
+
+    fn sessions(&mut self) -> Result<Option<String>, StoreError> {
+        Ok(self.disk(|disk| disk.sessions.clone()))
     }
 
     fn history(&mut self, command: CommandKey, n: usize) -> Result<Vec<Duration>, StoreError> {

@@ -7,11 +7,13 @@
 //!   schema  tables and migrations        fold  facts -> rows        rows  rows -> records
 //!   open    path -> trusted connection   load  the writer's reads   read  everybody's
 //!   sums    bits that changed in pages   wal   bits that changed in a log that was left
+//!   merge   the log's way into the file
 //! ```
 
 mod fault;
 mod fold;
 mod load;
+mod merge;
 mod notices;
 mod open;
 mod read;
@@ -39,11 +41,14 @@ use crate::identity::{Identity, Meta};
 use crate::notice::NoticeRecord;
 use crate::record::{EventFilter, EventRecord, Filter, StateCounts, TaskRecord};
 use fault::Fault;
+use merge::Merge;
 
 /// The writer's handle.
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
+    /// Before the connection: its thread is gone when that is closed.
+    merge: Merge,
     db: Connection,
     meta: Meta,
     /// Device and inode of the file that was opened: a commit to a file that was deleted or replaced
@@ -92,7 +97,7 @@ impl SqliteStore {
         here: &Identity,
         options: OpenOptions,
     ) -> Result<Self, StoreError> {
-        let db = open::writer(path, Some(here), schema::MIGRATIONS)?;
+        let mut db = open::writer(path, Some(here), schema::MIGRATIONS)?;
         let meta = open::meta(&db).map_err(|f| f.at(path))?;
         if !here.may_use(&meta.identity) && !options.accept_foreign {
             return Err(StoreError::Foreign {
@@ -104,6 +109,7 @@ impl SqliteStore {
         let max_pages = options.max_bytes.map(|b| u32::try_from(b / PAGE).unwrap_or(u32::MAX));
         let mut store = Self {
             path: path.into(),
+            merge: Merge::of(path, &mut db).map_err(|e| Fault::from(e).at(path))?,
             db,
             meta,
             file: file_at(path)?,
@@ -169,6 +175,9 @@ impl SqliteStore {
         let done = self
             .still_there()
             .and_then(|()| write::transaction(&self.db, work).map_err(|f| f.at(&self.path)));
+        if done.is_ok() {
+            self.merge.committed(&self.db);
+        }
         done.map_err(|error| self.fail(error))
     }
 }
@@ -206,13 +215,15 @@ impl Store for SqliteStore {
     }
 
     fn reopen(&mut self) -> Result<(), StoreError> {
-        let db = open::writer(&self.path, None, schema::MIGRATIONS)?;
+        self.merge.stop();
+        let mut db = open::writer(&self.path, None, schema::MIGRATIONS)?;
         // After a failed sync the kernel may take lost pages of the write-ahead log for clean ones.
         // What they hold is therefore written once more, into the file itself, and synced there.
         db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", params![], |_| Ok(()))
             .map_err(|e| Fault::from(e).at(&self.path))?;
         self.meta = open::meta(&db).map_err(|f| f.at(&self.path))?;
         self.file = file_at(&self.path)?;
+        self.merge = Merge::of(&self.path, &mut db).map_err(|e| Fault::from(e).at(&self.path))?;
         self.db = db;
         self.failed = None;
         self.limit_size()
@@ -267,15 +278,11 @@ impl Store for SqliteStore {
     }
 
     fn checkpoint(&mut self) -> Result<Checkpoint, StoreError> {
-        let db = self.trusted()?;
-        let counts = db
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", params![], |row| {
-                Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-            })
-            .map_err(|e| Fault::from(e).at(&self.path));
-        let (in_log, moved) = counts.map_err(|error| self.fail(error))?;
+        self.trusted()?;
+        let progress = self.merge.go_on(&self.db).map_err(|e| Fault::from(e).at(&self.path));
+        let merge::Progress { held_up, aside } = progress.map_err(|error| self.fail(error))?;
         let wal_bytes = fs::metadata(wal_path(&self.path)).map_or(0, |m| m.len());
-        Ok(Checkpoint { wal_bytes, held_up: moved < in_log })
+        Ok(Checkpoint { wal_bytes, held_up, aside })
     }
 }
 
@@ -371,6 +378,10 @@ impl<C: Connected> Reader for C {
 
     fn notices_of(&mut self, tasks: &[TaskId]) -> Result<Vec<NoticeRecord>, StoreError> {
         self.reading(|db| notices::of_tasks(db, tasks))
+    }
+
+    fn sessions(&mut self) -> Result<Option<String>, StoreError> {
+        self.reading(read::sessions)
     }
 
     fn history(&mut self, command: CommandKey, n: usize) -> Result<Vec<Duration>, StoreError> {

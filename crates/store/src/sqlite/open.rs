@@ -61,6 +61,13 @@ pub(super) fn merge(path: &Path) -> Result<(), StoreError> {
     db.close().map_err(|(_, error)| Fault::from(error).at(path))
 }
 
+/// A connection beside the writer's that moves pages from the log into the file.
+pub(super) fn merger(path: &Path) -> Result<Connection, StoreError> {
+    let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, limits::READER_CACHE_KIB)?;
+    durable(&db).map_err(|f| f.at(path))?;
+    Ok(db)
+}
+
 /// A write-ahead log whose file is gone would be taken for the new one's. It may be all that is left of the old one.
 fn check_nothing_is_left(path: &Path) -> Result<(), StoreError> {
     let log = super::wal_path(path);
@@ -239,9 +246,8 @@ fn durable(db: &Connection) -> Result<(), Fault> {
     }
     db.execute_batch(&format!(
         "PRAGMA synchronous = FULL;
-         PRAGMA wal_autocheckpoint = {};
+         PRAGMA wal_autocheckpoint = 0;
          PRAGMA journal_size_limit = {};",
-        limits::WAL_PAGES,
         limits::WAL_KEPT
     ))?;
     Ok(())

@@ -200,6 +200,14 @@ pub(super) fn events_since(
 }
 
 /// The newest number of the log.
+/// What was last committed as known of sessions.
+pub(super) fn sessions(db: &Connection) -> Result<Option<String>, Fault> {
+    Ok(db
+        .prepare_cached("SELECT value FROM meta WHERE key = 'sessions'")?
+        .query_row([], |row| row.get(0))
+        .optional()?)
+}
+
 pub(super) fn last_seq(db: &Connection) -> Result<u64, Fault> {
     let seq: Option<i64> =
         db.prepare_cached("SELECT max(seq) FROM events")?.query_row([], |row| row.get(0))?;

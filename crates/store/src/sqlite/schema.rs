@@ -26,6 +26,7 @@ pub(super) const TASK: &str = "t.num, t.id, t.created_at, t.session, t.grp, t.la
      t.ord, t.not_before_boot, t.not_before_wall, t.stop, t.retries_used, t.lost_retries, \
      t.seat_kept, l.launch";
 
+/// `meta` also has what the daemon knows of sessions, under that word: a release that does not know it leaves it alone.
 pub(super) const LAYOUT_1: &str = "
 -- machine, pid_namespace, boot: where the store was last used.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;

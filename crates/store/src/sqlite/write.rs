@@ -65,7 +65,7 @@ pub(super) fn batch(
     recorded: &Identity,
     prune: bool,
 ) -> Result<Committed, Fault> {
-    let Batch { now, events, notices: marks, replies, here, lanes } = batch;
+    let Batch { now, events, notices: marks, replies, sessions, here, lanes } = batch;
     lanes.iter().try_for_each(|check| move_on(db, check))?;
     let mut last_seq = read::last_seq(db)?;
     for event in *events {
@@ -76,6 +76,10 @@ pub(super) fn batch(
     for SavedReply { request, reply } in *replies {
         db.prepare_cached("INSERT INTO requests (id, at, reply) VALUES (?1, ?2, ?3)")?
             .execute(params![request.as_str(), now.wall.0, reply])?;
+    }
+    if let Some(sessions) = sessions {
+        db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('sessions', ?1)")?
+            .execute(params![sessions])?;
     }
     if let Some(here) = here {
         if here.boot != recorded.boot {
