@@ -24,6 +24,7 @@ pub mod limits;
 pub mod machine;
 pub mod notice;
 pub mod policy;
+pub mod sessions;
 pub mod spec;
 pub mod state;
 pub mod time;

@@ -29,6 +29,27 @@ pub(super) fn everything_committed_is_there_after_a_new_start(harness: &dyn Harn
     assert_eq!(commit(&mut *store, &[submit(id(2), at(9))]).last_seq, 5);
 }
 
+pub(super) fn what_is_known_of_sessions_is_kept_with_its_batch_or_not_at_all(
+    harness: &dyn Harness,
+) {
+    let mut store = harness.open();
+    assert_eq!(store.sessions(), Ok(None));
+    let say = |store: &mut dyn Store, text: &str, events: &[Event]| {
+        let batch = Batch { now: now(0), events, sessions: Some(text), ..Batch::default() };
+        store.commit(&batch)
+    };
+    say(&mut *store, "first ü", &[submit(id(1), at(0))]).unwrap();
+    commit(&mut *store, &[submit(id(2), at(0))]);
+    assert_eq!(harness.reader().sessions(), Ok(Some("first ü".to_owned())));
+    say(&mut *store, "lost", &[event(id(404), 1, at(1), Fact::Emptied)])
+        .expect_err("nobody knows it");
+    drop(store);
+    let mut store = harness.open();
+    assert_eq!(store.sessions(), Ok(Some("first ü".to_owned())), "after a new start");
+    say(&mut *store, "second", &[]).unwrap();
+    assert_eq!(store.sessions(), Ok(Some("second".to_owned())));
+}
+
 pub(super) fn a_reader_sees_a_commit_as_soon_as_it_returned(harness: &dyn Harness) {
     let mut store = harness.open();
     let mut reader = harness.reader();
@@ -53,6 +74,7 @@ fn check_refused(harness: &dyn Harness, before: &[Event], refused: &[Event]) {
         events: refused,
         notices: &[],
         replies: &[SavedReply { request: &request, reply: b"" }],
+        sessions: Some("refused"),
         lanes: &[LaneCheck { lane: lane.clone(), epoch: 0 }],
         here: Some(&Identity { boot: "boot-2".into(), ..home_identity() }),
     };
@@ -60,6 +82,7 @@ fn check_refused(harness: &dyn Harness, before: &[Event], refused: &[Event]) {
     assert!(matches!(error, StoreError::Contradiction { .. }), "{error:?}");
     assert_eq!(store.list(&Default::default(), 99).unwrap(), tasks);
     assert_eq!(store.events_since(0, 99, &Default::default()).unwrap(), log);
+    assert_eq!(store.sessions(), Ok(None));
     assert_eq!(store.reply(&request), Ok(None));
     assert_eq!(store.lane_epoch(&lane), Ok(0));
     assert_eq!(store.meta().identity, home_identity());

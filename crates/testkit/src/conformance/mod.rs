@@ -64,6 +64,7 @@ promises! {
     durability::a_full_disk_keeps_nothing_of_the_batch_and_the_store_goes_on,
     durability::a_resent_request_finds_its_reply_for_a_day,
     durability::a_request_is_answered_only_once,
+    durability::what_is_known_of_sessions_is_kept_with_its_batch_or_not_at_all,
     durability::an_idempotency_key_finds_its_task_until_it_is_forgotten,
     durability::a_lane_that_moved_on_refuses_the_batch_whole,
     durability::the_machine_is_followed_through_restarts_and_another_is_refused,
