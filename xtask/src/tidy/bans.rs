@@ -48,12 +48,23 @@ const BANS: [Ban; 5] = [
     },
     Ban {
         tokens: &["process::Command"],
-        homes: &["host", "supervisor", "cli", "testkit", "faults", "xtask"],
+        // A command of the user's is one of the routes.
+        homes: &["host", "supervisor", "routes", "cli", "testkit", "faults", "xtask"],
         instead: "processes are started by host: ask it, or return an effect",
     },
     Ban {
         tokens: &["Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now"],
-        homes: &["host", "supervisor", "daemon", "cli", "testkit", "faults", "xtask", "api/client"],
+        homes: &[
+            "host",
+            "supervisor",
+            "routes",
+            "daemon",
+            "cli",
+            "testkit",
+            "faults",
+            "xtask",
+            "api/client",
+        ],
         instead: "take `now` as an argument",
     },
     Ban {
@@ -82,6 +93,7 @@ const BANS: [Ban; 5] = [
             "store",
             "host",
             "supervisor",
+            "routes",
             "daemon",
             "integrations",
             "cli",
