@@ -100,7 +100,7 @@ impl Verb {
 }
 
 /// All commands, in the order of `--help`.
-pub(crate) static VERBS: [Verb; 25] = [
+pub(crate) static VERBS: [Verb; 27] = [
     verb::<command::run::Run>(
         "run",
         "launch the task",
@@ -161,6 +161,11 @@ pub(crate) static VERBS: [Verb; 25] = [
         "configure",
         &["meanwhile config get", "meanwhile config set lanes.commands.limit 4"],
     ),
+    verb::<command::setup::Setup>(
+        "setup",
+        "set up",
+        &["meanwhile setup", "meanwhile setup claude codex --yes"],
+    ),
     verb::<command::install::Install>(
         "install",
         "install",
@@ -176,6 +181,11 @@ pub(crate) static VERBS: [Verb; 25] = [
         "hook",
         "answer the agent",
         &["meanwhile hook claude Stop < EVENT.json"],
+    ),
+    verb::<command::statusline::Statusline>(
+        "statusline",
+        "say what runs",
+        &["meanwhile statusline < STATUS.json"],
     ),
     verb::<command::audit::Audit>("audit", "read the event log", &["meanwhile audit --follow"]),
     verb::<command::completions::Completions>(

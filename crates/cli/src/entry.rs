@@ -103,6 +103,11 @@ pub(crate) fn state_directory(globals: &Globals) -> Result<PathBuf, ApiError> {
     Ok(surroundings(globals).paths()?.state)
 }
 
+/// How long each process of this user runs that was started under this name.
+pub(crate) fn ages(program: &str) -> Vec<std::time::Duration> {
+    front::ages(program)
+}
+
 /// The arguments of the processes that led to this one, the nearest first.
 pub(crate) fn callers() -> Vec<Vec<Vec<u8>>> {
     front::callers()

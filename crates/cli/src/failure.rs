@@ -68,6 +68,17 @@ impl Failure {
         }
     }
 
+    /// What went wrong, as a part of a longer answer.
+    pub(crate) fn message(&self) -> &str {
+        match self {
+            Failure::Error { error, .. }
+            | Failure::OfTheTask { error, .. }
+            | Failure::Fact(error) => &error.message,
+            Failure::ReaderGone => "nobody reads the answer",
+            Failure::Interrupted => "interrupted",
+        }
+    }
+
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {

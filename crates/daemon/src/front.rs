@@ -139,6 +139,12 @@ pub fn install_daemon(
     Ok((path, systemd_unit::next_commands(user)))
 }
 
+/// How long each process of this user runs that was started under this name.
+#[must_use]
+pub fn ages(program: &str) -> Vec<std::time::Duration> {
+    meanwhile_host::running::ages(program)
+}
+
 /// The arguments of the processes that led to this one, the nearest first: an agent that calls a hook is among them.
 #[must_use]
 pub fn callers() -> Vec<Vec<Vec<u8>>> {

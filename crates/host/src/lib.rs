@@ -29,6 +29,7 @@ pub mod proc;
 pub mod program;
 #[cfg(test)]
 mod rerun;
+pub mod running;
 pub mod settle;
 pub mod spawn_supervisor;
 pub mod systemd_scope;

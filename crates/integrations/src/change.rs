@@ -12,6 +12,7 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::agent::{Agent, Places, Scope};
 use crate::edit::{Content, Damage, Edit, Edited, Found};
@@ -76,6 +77,8 @@ struct Step {
     made: Vec<Vec<String>>,
     lines: Vec<String>,
     missing: Vec<Missing>,
+    /// Somebody's own, where ours would have been.
+    left_alone: Vec<String>,
 }
 
 impl Installation {
@@ -89,6 +92,12 @@ impl Installation {
     #[must_use]
     pub fn is_remembered(&self) -> bool {
         self.record_place().exists()
+    }
+
+    /// When something of it was changed last; none if it is not remembered.
+    #[must_use]
+    pub fn changed_at(&self) -> Option<SystemTime> {
+        fs::metadata(self.record_place()).ok()?.modified().ok()
     }
 
     /// What installing would change; nothing where all is there.
@@ -105,6 +114,14 @@ impl Installation {
     /// A file that cannot be read or understood.
     pub fn check(&self) -> Result<Vec<Missing>, Trouble> {
         Ok(self.steps_in()?.into_iter().flat_map(|step| step.missing).collect())
+    }
+
+    /// What is somebody's own where ours would have been, and stays.
+    ///
+    /// # Errors
+    /// A file that cannot be read or understood.
+    pub fn left_alone(&self) -> Result<Vec<String>, Trouble> {
+        Ok(self.steps_in()?.into_iter().flat_map(|step| step.left_alone).collect())
     }
 
     /// Puts everything in, and remembers how it was.
@@ -159,12 +176,17 @@ impl Installation {
         for _ in 0..TRIES {
             let steps = steps(self)?;
             let mut record = Record::read(&self.record_place())?;
+            let known = record.clone();
             let changing: Vec<&Step> = steps.iter().filter(|step| step.changes()).collect();
             let Some(directories) = write(&changing)? else { continue };
             record.directories.extend(directories);
             steps.iter().filter(|step| step.changes()).for_each(|step| remember(&mut record, step));
             if steps.iter().any(|step| step.after.is_none()) {
                 tidy_up(&mut record);
+            }
+            // Its age is that of the last change: what began before that needs a restart.
+            if record == known {
+                return Ok(told(&steps));
             }
             if let Err(error) = record.write(&self.record_place()) {
                 put_back(&changing);
@@ -249,13 +271,22 @@ fn step_in(wanted: &Wanted) -> Result<Step, Trouble> {
         }
     };
     let (mut lines, mut missing) = (Vec::new(), Vec::new());
+    let mut left_alone = Vec::new();
     for (at, found) in found.iter().enumerate().filter(|(_, found)| **found != Found::Same) {
+        if *found == Found::Others {
+            left_alone.extend(edits.get(at).map(Edit::place));
+            continue;
+        }
         let what = edits.get(at).map_or_else(|| "the whole file".to_owned(), Edit::place);
         let sign = if *found == Found::Older { '~' } else { '+' };
         lines.push(format!("{sign} {what}"));
-        missing.push(Missing { path: path.clone(), what, other: *found == Found::Older });
+        let other = *found == Found::Older;
+        if other || !edits.get(at).is_some_and(Edit::is_offer) {
+            missing.push(Missing { path: path.clone(), what, other });
+        }
     }
-    Ok(Step { path, purpose: wanted.purpose, before, after: Some(after), made, lines, missing })
+    let purpose = wanted.purpose;
+    Ok(Step { path, purpose, before, after: Some(after), made, lines, missing, left_alone })
 }
 
 fn step_out(wanted: &Wanted, record: &Record) -> Result<Step, Trouble> {
@@ -284,7 +315,8 @@ fn step_out(wanted: &Wanted, record: &Record) -> Result<Step, Trouble> {
     };
     let there = |edited: Result<Edited, Damage>, edits: &[Edit]| -> Vec<String> {
         let found = edited.map(|edited| edited.found).unwrap_or_default();
-        let there = edits.iter().zip(found).filter(|(_, found)| *found != Found::Nothing);
+        let ours = |found: &Found| matches!(found, Found::Same | Found::Older);
+        let there = edits.iter().zip(found).filter(|(_, found)| ours(found));
         there.map(|(edit, _)| format!("- {}", edit.place())).collect()
     };
     let text = before.as_deref().unwrap_or_default();
@@ -293,7 +325,8 @@ fn step_out(wanted: &Wanted, record: &Record) -> Result<Step, Trouble> {
         Content::Json(edits) => there(json::apply(text, edits), edits),
         Content::Toml(edits) => there(toml::apply(text, edits), edits),
     };
-    Ok(Step { path, purpose: wanted.purpose, before, after, made, lines, missing: vec![] })
+    let (purpose, missing, left_alone) = (wanted.purpose, vec![], vec![]);
+    Ok(Step { path, purpose, before, after, made, lines, missing, left_alone })
 }
 
 /// Where a path leads: many keep such files elsewhere and link to them, and the link must stay.

@@ -20,6 +20,9 @@ pub(crate) enum Content {
 pub(crate) enum Edit {
     /// A member with that value; one of the same name is ours, in an older form.
     Member { at: Vec<String>, value: Value },
+    /// A member with that value where there is none. One that does not mention `mark` is somebody's own and stays; nobody
+    /// misses it where it is not.
+    Offer { at: Vec<String>, value: Value, mark: String },
     /// An element of a list. One that mentions `mark` is ours, in an older form; without a mark only an equal one is.
     Element { list: Vec<String>, value: Value, mark: Option<String> },
 }
@@ -38,6 +41,8 @@ pub(crate) enum Found {
     Older,
     /// It was not there.
     Nothing,
+    /// Somebody's own is there, and stays.
+    Others,
 }
 
 /// A text with all edits made.
@@ -54,10 +59,15 @@ pub(crate) struct Edited {
 pub(crate) type Damage = String;
 
 impl Edit {
+    /// Whether it may be absent: somebody may have taken it away on purpose.
+    pub(crate) const fn is_offer(&self) -> bool {
+        matches!(self, Self::Offer { .. })
+    }
+
     /// Where it is, for people.
     pub(crate) fn place(&self) -> String {
         match self {
-            Self::Member { at, .. } => at.join("."),
+            Self::Member { at, .. } | Self::Offer { at, .. } => at.join("."),
             Self::Element { list, value, mark } => {
                 let what = match (value, mark) {
                     (Value::String(text), _) => text.clone(),

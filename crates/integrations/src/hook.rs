@@ -97,8 +97,7 @@ struct Input {
 pub fn read(agent: Agent, event: &str, input: &[u8]) -> Result<Call, Unusable> {
     let input: Input =
         serde_json::from_slice(input).map_err(|error| Unusable::NotJson(error.to_string()))?;
-    let session = input.session_id.filter(|name| !name.is_empty() && name.len() <= LONGEST_SESSION);
-    let session = session.filter(|name| !name.chars().any(char::is_control));
+    let session = input.session_id.filter(|name| is_session(name));
     // What it says itself is newer than what was once installed.
     let event = input.hook_event_name.as_deref().unwrap_or(event);
     let again = input.stop_hook_active;
@@ -145,6 +144,29 @@ pub fn read(agent: Agent, event: &str, input: &[u8]) -> Result<Call, Unusable> {
         cwd: input.cwd,
         permission_mode: input.permission_mode,
     })
+}
+
+/// Which conversation an agent speaks of, whatever else it says.
+#[must_use]
+pub fn session(input: &[u8]) -> Option<String> {
+    let input: Input = serde_json::from_slice(input).ok()?;
+    input.session_id.filter(|name| is_session(name))
+}
+
+fn is_session(name: &str) -> bool {
+    !name.is_empty() && name.len() <= LONGEST_SESSION && !name.chars().any(char::is_control)
+}
+
+/// An event of an agent after a tool, and what the agent would say with it: for trying a hook out.
+#[must_use]
+pub fn sample(agent: Agent, session: &str) -> (&'static str, String) {
+    let event = match agent {
+        Agent::Claude | Agent::Codex | Agent::Droid => "PostToolUse",
+        Agent::Gemini => "AfterTool",
+        Agent::OpenCode => "tool.execute.after",
+        Agent::Copilot => "postToolUse",
+    };
+    (event, json!({ "session_id": session, "hook_event_name": event }).to_string())
 }
 
 /// Whether something said at this moment reaches the model.

@@ -104,15 +104,35 @@ pub(crate) fn apply(text: &str, edits: &[Edit]) -> Result<Edited, Damage> {
                     }
                 }
             }
+            Edit::Offer { at, value, mark } => {
+                let (key, parents) = at.split_last().expect("a member has a name");
+                let parent = document.object_at(parents, &mut made)?;
+                offer(&parent, key, value, mark)
+            }
             Edit::Element { list, value, mark } => {
                 let array = document.list_at(list, &mut made)?;
                 add(&array, value, mark.as_deref())
             }
         });
     }
-    let changed = found.iter().any(|found| *found != Found::Same);
+    let changed = found.iter().any(|found| !matches!(found, Found::Same | Found::Others));
     let text = if changed || !made.is_empty() { document.text() } else { text.to_owned() };
     Ok(Edited { text, found, made })
+}
+
+fn offer(parent: &CstObject, key: &str, value: &Value, mark: &str) -> Found {
+    let Some(member) = parent.get(key) else {
+        parent.append(key, input(value));
+        return Found::Nothing;
+    };
+    match member.to_serde_value() {
+        Some(found) if found == *value => Found::Same,
+        Some(found) if is_ours(&found, value, Some(mark)) => {
+            member.set_value(input(value));
+            Found::Older
+        }
+        Some(_) | None => Found::Others,
+    }
 }
 
 fn add(array: &CstArray, value: &Value, mark: Option<&str>) -> Found {
@@ -141,7 +161,7 @@ pub(crate) fn retract(text: &str, edits: &[Edit], made: &[Vec<String>]) -> Resul
     let mut changed = false;
     for edit in edits {
         let Some(container) = document.there(match edit {
-            Edit::Member { at, .. } => &at[..at.len() - 1],
+            Edit::Member { at, .. } | Edit::Offer { at, .. } => &at[..at.len() - 1],
             Edit::Element { list, .. } => &list[..list.len() - 1],
         }) else {
             continue;
@@ -149,6 +169,17 @@ pub(crate) fn retract(text: &str, edits: &[Edit], made: &[Vec<String>]) -> Resul
         match edit {
             Edit::Member { at, .. } => {
                 if let Some(member) = container.get(at.last().expect("a member has a name")) {
+                    member.remove();
+                    changed = true;
+                }
+            }
+            Edit::Offer { at, value, mark } => {
+                let member = container.get(at.last().expect("a member has a name"));
+                let ours = member.filter(|member| {
+                    let found = member.to_serde_value();
+                    found.is_some_and(|found| is_ours(&found, value, Some(mark)))
+                });
+                if let Some(member) = ours {
                     member.remove();
                     changed = true;
                 }

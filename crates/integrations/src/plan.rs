@@ -34,6 +34,9 @@ const WAITER_TIMEOUT_S: u32 = 86_400;
 /// Longest that one of our tools takes (`mcp.max_wait` is 45 s at most), and some.
 const TOOL_TIMEOUT_S: u32 = 120;
 
+/// How Claude Code calls us for its status line.
+const STATUS_LINE: &str = " statusline";
+
 const SKILL: &str = include_str!("text/skill.md");
 const AGENT: &str = include_str!("text/agent.md");
 const PLUGIN: &str = include_str!("text/opencode.js");
@@ -193,11 +196,17 @@ fn claude(directory: &Path, places: &Places, scope: &Scope, wishes: &Wishes) -> 
         rules.push(allow(format!("Bash({NAME} run:*)")));
     }
     rules.extend(hooks(Agent::Claude, wishes));
+    let line = quoted(&program(wishes)) + STATUS_LINE;
+    rules.push(Edit::Offer {
+        at: keys(&["statusLine"]),
+        value: json!({ "type": "command", "command": line }),
+        mark: STATUS_LINE.to_owned(),
+    });
     vec![
         server(places.claude_servers(scope), "mcpServers", value),
         Wanted {
             path: directory.join("settings.json"),
-            purpose: "permissions and hooks",
+            purpose: "permissions, hooks and a status line",
             content: Content::Json(rules),
         },
     ]

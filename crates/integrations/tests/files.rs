@@ -317,3 +317,52 @@ fn the_record_is_its_owners_alone() {
     let directory = fs::metadata(record.parent().expect("it has one")).expect("it is there");
     assert_eq!(directory.permissions().mode() & 0o777, 0o700);
 }
+
+#[test]
+fn a_status_line_is_offered_where_there_is_none_and_never_replaced() {
+    let stage = Stage::new();
+    let claude = stage.user(Agent::Claude);
+    let held = |path: &Path| -> serde_json::Value {
+        serde_json::from_str(&fs::read_to_string(path).expect("it is there")).expect("JSON")
+    };
+    let own = "{\"statusLine\": {\"type\": \"command\", \"command\": \"mine\"}}\n";
+    let path = stage.write(".claude/settings.json", own);
+    claude.install().expect("it can be installed");
+    assert_eq!(held(&path)["statusLine"]["command"], "mine");
+    assert_eq!(claude.left_alone().expect("it can be read"), ["statusLine"]);
+    assert_eq!(claude.check().expect("it can be checked"), [], "nothing is missing by that");
+    claude.uninstall().expect("it can be taken out");
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), own);
+
+    fs::write(&path, "{}\n").expect("it is ours");
+    claude.install().expect("it can be installed");
+    let line = held(&path)["statusLine"]["command"].clone();
+    assert_eq!(line, "'/opt/bin/meanwhile' statusline");
+    assert_eq!(claude.left_alone().expect("it can be read"), Vec::<String>::new());
+    let changed = fs::read_to_string(&path).expect("it is there").replace("/opt/bin/", "/old/");
+    fs::write(&path, changed).expect("it is ours");
+    assert!(claude.check().expect("it can be checked").iter().any(|one| one.what == "statusLine"));
+    claude.install().expect("it can be repaired");
+    assert_eq!(held(&path)["statusLine"]["command"], line, "a program that moved");
+    // Whoever takes it away does not want it.
+    let mut without = held(&path);
+    without.as_object_mut().expect("an object").remove("statusLine");
+    fs::write(&path, without.to_string()).expect("it is ours");
+    assert_eq!(claude.check().expect("it can be checked"), []);
+    claude.uninstall().expect("it can be taken out");
+    assert!(!fs::read_to_string(&path).expect("it is there").contains("meanwhile"));
+}
+
+#[test]
+fn the_plugin_of_opencode_names_the_program_whatever_its_path() {
+    let stage = Stage::new();
+    let mut opencode = stage.user(Agent::OpenCode);
+    opencode.wishes.program = "/opt/odd \"dir\\/bin/meanwhile".into();
+    opencode.install().expect("it can be installed");
+    let plugin = stage.home().join(".config/opencode/plugin/meanwhile.js");
+    let text = fs::read_to_string(&plugin).expect("it was made");
+    assert!(text.contains("const PROGRAM = \"/opt/odd \\\"dir\\\\/bin/meanwhile\"\n"), "{text}");
+    opencode.wishes.program = "/opt/bin/meanwhile".into();
+    let moved = opencode.check().expect("it can be checked");
+    assert!(moved.iter().any(|one| one.path == plugin && one.other), "{moved:?}");
+}

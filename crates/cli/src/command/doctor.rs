@@ -1,15 +1,18 @@
 //! `doctor`: what is well and what is not.
 //!
 //! What it is for: finding out why something does not work, also when no daemon can start. What it owns: how findings are
-//! shown. What it never does: repair.
+//! shown, and the checks of what was installed into agents (the daemon knows no agent). What it never does: repair.
 
 use clap::Args;
 use meanwhile_api::upkeep::{Check, Health};
+use meanwhile_integrations::{Agent, Installation, Scope};
 
 use crate::cli::{Action, Answer};
+use crate::command::install;
 use crate::context::Context;
+use crate::entry;
 use crate::show::paint::Tone;
-use crate::show::sanitise;
+use crate::show::{sanitise, when};
 
 /// Check the installation, the store and the machine
 ///
@@ -20,7 +23,8 @@ pub(crate) struct Doctor {}
 impl Action for Doctor {
     fn run(self, context: &Context) -> Answer {
         let client = context.reader()?;
-        let reply = context.block_on(async { Ok(client.doctor().await?) })?;
+        let mut reply = context.block_on(async { Ok(client.doctor().await?) })?;
+        reply.checks.extend(agents(context));
         let worst = reply.checks.iter().map(|check| check.health).max();
         if context.globals.json {
             context.print_json(&reply)?;
@@ -30,6 +34,55 @@ impl Action for Doctor {
         }
         Ok(u8::from(worst == Some(Health::Failed)))
     }
+}
+
+/// One finding for each agent that is there or was given our tools.
+fn agents(context: &Context) -> Vec<Check> {
+    Agent::ALL.into_iter().filter_map(|agent| of_agent(context, agent)).collect()
+}
+
+fn of_agent(context: &Context, agent: Agent) -> Option<Check> {
+    let name = agent.name();
+    let check = |health, text: String, hint: &str| Check {
+        name: format!("agents.{name}"),
+        health,
+        text,
+        hint: if hint.is_empty() { vec![] } else { vec![hint.to_owned()] },
+    };
+    let installation = match install::installation_for(context, agent, Scope::User, false) {
+        Ok(installation) => installation,
+        Err(failure) => return Some(check(Health::Warning, failure.message().to_owned(), "")),
+    };
+    if !installation.is_remembered() {
+        install::on_path(agent)?;
+        let hint = format!("meanwhile setup {name}");
+        return Some(check(Health::Ok, format!("has not the tools of Meanwhile: {hint}"), ""));
+    }
+    let again = format!("meanwhile install {name}");
+    Some(match installation.check() {
+        Err(trouble) => check(Health::Warning, trouble.message, &again),
+        Ok(missing) if !missing.is_empty() => {
+            let what: Vec<&str> = missing.iter().map(|one| one.what.as_str()).collect();
+            let other = missing.iter().any(|one| one.other);
+            let state = if other { "missing or of another release" } else { "missing" };
+            check(Health::Warning, format!("{state}: {}", what.join(", ")), &again)
+        }
+        Ok(_) => match older(&installation) {
+            0 => check(Health::Ok, "has the tools, hooks and permissions".to_owned(), ""),
+            count => check(
+                Health::Warning,
+                format!("{} began before it was installed", when::plural(count, "running session")),
+                "end and start them again: they read their settings when they start",
+            ),
+        },
+    })
+}
+
+/// How many processes of the agent are older than the last change of its files.
+fn older(installation: &Installation) -> u64 {
+    let Some(age) = installation.changed_at().and_then(|at| at.elapsed().ok()) else { return 0 };
+    let older = entry::ages(installation.agent.name()).into_iter().filter(|ran| *ran > age);
+    u64::try_from(older.count()).unwrap_or(u64::MAX)
 }
 
 fn finding(context: &Context, check: &Check) -> String {

@@ -19,6 +19,10 @@ use crate::failure::Failure;
 use crate::show::paint::Tone;
 use crate::show::sanitise;
 
+/// Said to those who have a status line, which is never replaced.
+const OWN_STATUS_LINE: &str = "your status line stays as it is; to add ours, pass its input on to: \
+     meanwhile statusline";
+
 /// Give an agent CLI the tools of Meanwhile
 ///
 /// Shows what it changes: the MCP server, permissions for tools that only look, wait or cancel (launching keeps asking),
@@ -66,7 +70,7 @@ struct ScopeOptions {
     user: bool,
 }
 
-fn agent(name: &str) -> Result<Agent, String> {
+pub(super) fn agent(name: &str) -> Result<Agent, String> {
     let names = || Agent::ALL.map(Agent::name).join(", ");
     Agent::named(name).ok_or_else(|| format!("known are {}", names()))
 }
@@ -82,7 +86,7 @@ struct Reply {
 }
 
 #[derive(Serialize)]
-struct Change {
+pub(super) struct Change {
     path: String,
     /// `make`, `change` or `remove`.
     kind: &'static str,
@@ -121,6 +125,9 @@ impl Action for Install {
         }
         if let Some(what) = installation.cannot() {
             context.note(what);
+        }
+        if !installation.left_alone().map_err(failure)?.is_empty() {
+            context.note(OWN_STATUS_LINE);
         }
         Ok(0)
     }
@@ -198,7 +205,22 @@ fn show(
     dry_run: bool,
 ) -> Result<(), Failure> {
     if context.globals.json {
-        let change = |change: &Changed| Change {
+        return context.print_json(&Reply {
+            agent: installation.agent.name(),
+            scope: match installation.scope {
+                Scope::User => "user",
+                Scope::Project(_) => "project",
+            },
+            dry_run,
+            changes: changes.iter().map(Change::of).collect(),
+        });
+    }
+    context.print(&described(context, changes, dry_run))
+}
+
+impl Change {
+    pub(super) fn of(change: &Changed) -> Self {
+        Self {
             path: change.path.display().to_string(),
             kind: match change.kind {
                 Kind::Make => "make",
@@ -207,17 +229,12 @@ fn show(
             },
             purpose: change.purpose,
             lines: change.lines.clone(),
-        };
-        return context.print_json(&Reply {
-            agent: installation.agent.name(),
-            scope: match installation.scope {
-                Scope::User => "user",
-                Scope::Project(_) => "project",
-            },
-            dry_run,
-            changes: changes.iter().map(change).collect(),
-        });
+        }
     }
+}
+
+/// Changes for a person: a line for each file, and one for each thing in it.
+pub(super) fn described(context: &Context, changes: &[Changed], dry_run: bool) -> String {
     let mut text = String::new();
     for change in changes {
         let verb = match (change.kind, dry_run) {
@@ -236,10 +253,10 @@ fn show(
             text.push_str(&format!("  {}\n", sanitise::line(line)));
         }
     }
-    context.print(&text)
+    text
 }
 
-fn failure(trouble: Trouble) -> Failure {
+pub(super) fn failure(trouble: Trouble) -> Failure {
     let error = ApiError::new(ErrorCode::Refused, trouble.message);
     trouble.hint.into_iter().fold(error, ApiError::hint).into()
 }
@@ -252,6 +269,15 @@ fn installation(
 ) -> Result<Installation, Failure> {
     let here = || std::env::current_dir().map_err(|error| cannot("find this directory", &error));
     let scope = if scope.project { Scope::Project(here()?) } else { Scope::User };
+    installation_for(context, agent, scope, allow_launch)
+}
+
+pub(super) fn installation_for(
+    context: &Context,
+    agent: Agent,
+    scope: Scope,
+    allow_launch: bool,
+) -> Result<Installation, Failure> {
     Ok(Installation {
         agent,
         scope,
@@ -279,6 +305,19 @@ fn places() -> Result<Places, Failure> {
         opencode: directory("OPENCODE_CONFIG_DIR"),
         copilot: directory("COPILOT_HOME"),
     })
+}
+
+/// Where an agent's program is, as a shell would find it.
+pub(super) fn on_path(agent: Agent) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(agent.name()))
+        .find(|path| {
+            let about = std::fs::metadata(path);
+            about.is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+        })
 }
 
 /// Our own program by the path that stays the same over upgrades: the link on PATH where it leads to us.

@@ -25,7 +25,9 @@ pub(crate) mod output;
 pub(crate) mod prune;
 pub(crate) mod retry;
 pub(crate) mod run;
+pub(crate) mod setup;
 pub(crate) mod status;
+pub(crate) mod statusline;
 pub(crate) mod wait;
 
 pub(crate) mod arguments;
@@ -33,6 +35,7 @@ mod batch;
 mod caller;
 mod options;
 mod pages;
+mod rehearsal;
 mod verdict;
 mod waiter;
 mod watch;

@@ -1,5 +1,8 @@
 //! `hook`: what an agent hears of it, and that nothing that goes wrong is the agent's trouble.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+
 use meanwhile_testkit::{Ran, TestHome};
 use serde_json::{Value, json};
 
@@ -79,4 +82,72 @@ fn whatever_goes_wrong_the_agent_goes_on() {
     assert!(home.daemon().is_none(), "a hook that has nothing to say started a daemon");
     assert_eq!(hook(&home, "UserPromptSubmit").ok(), "");
     assert!(home.daemon().is_none(), "a hook that has nothing to say started a daemon");
+}
+
+#[test]
+fn the_status_line_says_what_this_session_has_running_and_nothing_else() {
+    let home = TestHome::new();
+    let line = |input: &str| home.invoke(["statusline"]).stdin(input).run().ok();
+    let own = json!({ "session_id": "s-1", "model": { "id": "m" } }).to_string();
+    assert_eq!(line(&own), "", "no daemon runs");
+    assert!(home.daemon().is_none(), "it is not started for that");
+    let mut gate = home.gate("gate");
+    home.invoke(["run", "--shell", &gate.shell()]).env("CLAUDE_CODE_SESSION_ID", "s-1").run().ok();
+    home.launch(["sleep", "600"]);
+    ended(&home, "exit 3");
+    meanwhile_testkit::until("the start", meanwhile_testkit::DEADLINE, || {
+        (line(&own) == "meanwhile: 1 running, 1 failed").then_some(())
+    });
+    hook(&home, "PostToolUse").ok();
+    assert_eq!(line(&own), "meanwhile: 1 running", "what was told is no news");
+    gate.open();
+    meanwhile_testkit::until("the end", meanwhile_testkit::DEADLINE, || {
+        line(&own).is_empty().then_some(())
+    });
+    for odd in ["", "{", "[]", "{}", "{\"session_id\": 7}", "{\"session_id\": \"other\"}"] {
+        assert_eq!(line(odd), "", "{odd}");
+    }
+    home.cli(["cancel", "--all", "--yes"]).expect(0);
+}
+
+/// What a waiter of OpenCode says to the plugin, which answers with a word, or with none.
+fn waiter(home: &TestHome, session: &str, word: &str) -> String {
+    let mut waiter = Command::new(home.binary())
+        .args(["hook", "opencode", "Wait"])
+        .env_clear()
+        .envs(home.environment())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut input = waiter.stdin.take().expect("a pipe");
+    writeln!(input, "{}", json!({ "session_id": session })).expect("it reads");
+    let mut line = String::new();
+    let output = waiter.stdout.take().expect("a pipe");
+    BufReader::new(output).read_line(&mut line).expect("it says something");
+    input.write_all(word.as_bytes()).expect("it reads");
+    drop(input);
+    assert!(waiter.wait().expect("it ends").success());
+    let said: Value = serde_json::from_str(&line).expect("JSON");
+    said["say"].as_str().expect("text").to_owned()
+}
+
+#[test]
+fn what_a_waiter_of_opencode_said_is_read_by_the_word_of_the_plugin_alone() {
+    let home = TestHome::new();
+    for (session, word, left) in [("ses_1", "", 1), ("ses_2", "no\n", 1), ("ses_3", "told\n", 0)] {
+        let call = home.invoke(["run", "--shell", "exit 3"]).env("MEANWHILE_SESSION", session);
+        let id = call.run().ok();
+        home.wait(&id);
+        assert!(waiter(&home, session, word).contains(&id));
+        let unread = home.json(["--session", session, "inbox", "--peek"]);
+        assert_eq!(unread.as_array().map(Vec::len), Some(left), "{word:?}: {unread}");
+    }
+}
+
+#[test]
+fn a_waiter_of_opencode_ends_with_it() {
+    let home = TestHome::new();
+    let input = "{\"session_id\": \"ses_1\"}\n";
+    assert_eq!(home.invoke(["hook", "opencode", "Wait"]).stdin(input).run().ok(), "");
 }

@@ -29,6 +29,7 @@ mod queue;
 mod raw;
 mod repeat;
 mod settings;
+mod setup;
 mod task_object;
 mod time;
 mod upkeep;
