@@ -33,11 +33,25 @@ pub struct OutputQuery {
     pub raw: bool,
     /// Answer only when there is something after `since`, or the attempt has ended.
     pub follow: bool,
+    /// Secret values of the task's environment are masked, each byte of them by `*`. Always done for callers that are no
+    /// person.
+    pub redact: bool,
 }
 
 impl Query for OutputQuery {
     fn write(&self, to: &mut QueryWriter) {
-        let OutputQuery { attempt, head, tail, grep, since, max_bytes, stream, raw, follow } = self;
+        let OutputQuery {
+            attempt,
+            head,
+            tail,
+            grep,
+            since,
+            max_bytes,
+            stream,
+            raw,
+            follow,
+            redact,
+        } = self;
         to.opt("attempt", *attempt);
         to.opt("head", *head);
         to.opt("tail", *tail);
@@ -47,6 +61,7 @@ impl Query for OutputQuery {
         to.opt("stream", stream.as_ref());
         to.flag("raw", *raw);
         to.flag("follow", *follow);
+        to.flag("redact", *redact);
     }
 
     fn read(from: &mut QueryReader) -> Result<OutputQuery, ApiError> {
@@ -60,6 +75,7 @@ impl Query for OutputQuery {
             stream: from.text("stream")?,
             raw: from.flag("raw")?,
             follow: from.flag("follow")?,
+            redact: from.flag("redact")?,
         })
     }
 }

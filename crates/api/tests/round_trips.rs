@@ -420,6 +420,7 @@ fn queries_survive_their_query_string() {
         stream: Some("stderr".to_owned()),
         raw: true,
         follow: true,
+        redact: true,
     });
     check_query(ConfigQuery { key: Some("lanes.\"a b\".limit".to_owned()) });
     check_query(EventsQuery {

@@ -15,6 +15,7 @@ pub mod engine;
 pub mod find;
 pub mod front;
 pub mod growth;
+pub mod hidden;
 pub mod http;
 pub mod launch;
 pub mod letters;

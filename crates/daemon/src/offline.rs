@@ -32,6 +32,7 @@ use serde::Serialize;
 
 use crate::engine::refusals::store_error;
 use crate::find::unfinished_states;
+use crate::hidden;
 use crate::http::caller::{self, Caller};
 use crate::http::handlers::{config, find_in, inbox, lists, output, upkeep};
 use crate::output::{PageRequest, Pager};
@@ -212,15 +213,17 @@ impl Found {
     }
 
     fn output(mut self, id: &str, query: &OutputQuery) -> Result<Vec<u8>, ApiError> {
-        let request = PageRequest::new(query)?;
+        let hides = query.redact || !self.caller.is_person();
+        let request = PageRequest::new(query)?.redacting(hides);
         let record = find_in(&mut *self.reader, &self.caller, id)?;
         let attempt = output::attempt_of(&record, query.attempt)?;
         let facts = output::facts(attempt);
         let home = self.home.as_ref();
         let directory = home.and_then(|home| home.existing_attempt(record.id, attempt.number));
-        let page: OutputReply = match directory {
+        let page: OutputReply = match home.zip(directory) {
             None => output::nothing_yet(facts, &request),
-            Some(directory) => {
+            Some((home, directory)) => {
+                let request = hidden::on_page(request, home, &directory);
                 let failed = |error| output::unreadable(record.id, error);
                 let mut pager = Pager::open(&directory, request, facts.ended).map_err(failed)?;
                 pager.run().map_err(failed)?;

@@ -7,6 +7,7 @@
 pub mod text;
 
 use meanwhile_api::output::{Gap, OutputQuery, OutputReply};
+use meanwhile_api::redact::Prints;
 use meanwhile_api::task::State as WireState;
 use meanwhile_api::{ApiError, ErrorCode, OsText, limits};
 use meanwhile_supervisor::log::{LogView, Stream};
@@ -38,6 +39,9 @@ pub struct PageRequest {
     since: Option<u64>,
     max_bytes: usize,
     raw: bool,
+    /// Whether secrets are masked on it, and once the attempt is known, which.
+    redacts: bool,
+    hidden: Prints,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +70,19 @@ impl PageRequest {
     /// # Errors
     /// A pattern that is none, contradicting options, a stream that is not kept apart.
     pub fn new(query: &OutputQuery) -> Result<Self, ApiError> {
-        let OutputQuery { attempt: _, head, tail, grep, since, max_bytes, stream, raw, follow: _ } =
-            query;
+        // Who is shown the page decides about secrets; a query can only ask for less.
+        let OutputQuery {
+            attempt: _,
+            head,
+            tail,
+            grep,
+            since,
+            max_bytes,
+            stream,
+            raw,
+            follow: _,
+            redact: _,
+        } = query;
         check_stream(stream.as_deref())?;
         let lines = match (head, tail) {
             (None, None) => Lines::All,
@@ -88,11 +103,31 @@ impl PageRequest {
             since: *since,
             max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX),
             raw: *raw,
+            redacts: false,
+            hidden: Prints::default(),
         })
     }
 }
 
 impl PageRequest {
+    /// Whether secrets are to be masked on it.
+    #[must_use]
+    pub fn redacting(self, redacts: bool) -> Self {
+        Self { redacts, ..self }
+    }
+
+    /// As that says.
+    #[must_use]
+    pub const fn redacts(&self) -> bool {
+        self.redacts
+    }
+
+    /// The same page with this masked: before anything is searched, so that a pattern cannot find it out.
+    #[must_use]
+    pub fn hiding(self, hidden: Prints) -> Self {
+        Self { hidden, ..self }
+    }
+
     /// The cursor asked for.
     #[must_use]
     pub const fn since(&self) -> Option<u64> {
@@ -225,12 +260,67 @@ impl Pager {
         if found > self.at {
             self.pass_gap(found);
         }
+        if !self.request.hidden.is_empty() {
+            self.hide(found, &mut buffer[..read])?;
+        }
         let bytes = &buffer[..read];
         let complete = match self.request.grep.clone() {
             None => self.copy(bytes),
             Some(grep) => self.search(&grep, bytes),
         };
         Ok(complete)
+    }
+
+    /// Masks what must not be shown in bytes that were read at a place. What stands around them is looked at, too: a
+    /// page ends anywhere.
+    fn hide(&mut self, at: u64, bytes: &mut [u8]) -> Result<(), Errno> {
+        let around = self.request.hidden.longest().saturating_sub(1);
+        let mut window = self.before(at, around)?;
+        let start = window.len();
+        window.extend_from_slice(bytes);
+        let goes_on = self.after(at + bytes.len() as u64, around, &mut window)?;
+        if self.request.hidden.mask(&mut window, goes_on) {
+            bytes.copy_from_slice(&window[start..start + bytes.len()]);
+        }
+        Ok(())
+    }
+
+    /// At most so many bytes that end at a place, without a gap in them.
+    fn before(&mut self, end: u64, most: usize) -> Result<Vec<u8>, Errno> {
+        let mut at = end.saturating_sub(most as u64);
+        let mut bytes = Vec::new();
+        let mut buffer = vec![0; most];
+        while at < end {
+            let (found, read) = self.view.read_at(at, &mut buffer)?;
+            if found > at {
+                bytes.clear();
+            }
+            let read = read.min(usize::try_from(end.saturating_sub(found)).unwrap_or(usize::MAX));
+            if read == 0 {
+                break;
+            }
+            bytes.extend_from_slice(&buffer[..read]);
+            at = found + read as u64;
+        }
+        Ok(bytes)
+    }
+
+    /// Appends at most so many bytes that begin at a place, without a gap in them; whether more may come there one day.
+    fn after(&mut self, begin: u64, most: usize, bytes: &mut Vec<u8>) -> Result<bool, Errno> {
+        let (mut at, mut left) = (begin, most);
+        let mut buffer = vec![0; most];
+        while left > 0 {
+            let (found, read) = self.view.read_at(at, &mut buffer[..left])?;
+            if read == 0 {
+                return Ok(!self.ended);
+            }
+            if found > at {
+                return Ok(false);
+            }
+            bytes.extend_from_slice(&buffer[..read]);
+            (at, left) = (at + read as u64, left - read);
+        }
+        Ok(true)
     }
 
     /// The rest of the page in one go, for callers that have nothing else to do.

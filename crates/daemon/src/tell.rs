@@ -12,6 +12,7 @@ use meanwhile_core::{NoticeKind, TaskId, Wall};
 use meanwhile_host::home::Home;
 use meanwhile_store::{AttemptRecord, NoticeRecord, TaskRecord};
 
+use crate::hidden;
 use crate::output::{AttemptFacts, PageRequest, Pager};
 use crate::view::{cause, time, wire_id, wire_state};
 
@@ -69,7 +70,9 @@ fn last_line(home: &Home, task: TaskId, attempt: &AttemptRecord) -> Option<Strin
         max_bytes: Some(LAST_BYTES),
         ..OutputQuery::default()
     };
-    let request = PageRequest::new(&tail).ok()?;
+    // It goes to models and to other machines.
+    let request = PageRequest::new(&tail).ok()?.redacting(true);
+    let request = hidden::on_page(request, home, &directory);
     let mut pager = Pager::open(&directory, request, true).ok()?;
     pager.run().ok()?;
     let facts = AttemptFacts {

@@ -76,6 +76,8 @@ impl Action for Output {
             stream: self.stream,
             raw: self.raw,
             follow: false,
+            // The daemon masks what is secret for everybody who is no person.
+            redact: false,
         };
         context.block_on(async {
             match (self.follow, context.globals.json) {

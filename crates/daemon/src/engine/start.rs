@@ -27,6 +27,7 @@ use meanwhile_supervisor::wire::{
 use super::Engine;
 use super::fleet::{Job, MemberKey, Who};
 use super::postpone::Want;
+use crate::hidden;
 
 /// Launch parameters kept in memory: enough for a burst of starts, the store has the rest.
 const SPECS_KEPT: usize = 256;
@@ -67,6 +68,8 @@ struct LastEnv {
     set: Vec<(Vec<u8>, Vec<u8>)>,
     keep: Vec<Vec<u8>>,
     prepared: Prepared,
+    /// What its secrets are known by, if it has any.
+    prints: Option<String>,
 }
 
 /// Who is to take a start.
@@ -270,11 +273,17 @@ impl Starter {
         };
         Ok(LastEnv {
             prepared: Prepared::new(&recipe),
+            prints: hidden::prints(&captured, &spec.env.set),
             captured: hash,
             profile: spec.env.profile,
             set: spec.env.set.clone(),
             keep: spec.env.keep.clone(),
         })
+    }
+
+    /// What the secrets of the last environment are known by.
+    fn prints(&self) -> Option<&str> {
+        self.last_env.as_ref()?.prints.as_deref()
     }
 
     /// Everything a supervisor must know.
@@ -384,6 +393,9 @@ impl Engine {
             .attempt(job.task, job.attempt)
             .map_err(|e| (dir_errno(&e), format!("make its directory: {e}")))?;
         meanwhile_faultpoint::fault_point!("start.directory-made");
+        if let Some(prints) = self.starter.prints() {
+            hidden::write(&dir, prints).map_err(io_error("keep what must not be shown"))?;
+        }
         let idle = match taker {
             Taker::IdleFirst => self.fleet.take_idle(),
             Taker::New => None,

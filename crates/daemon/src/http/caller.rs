@@ -185,7 +185,7 @@ impl Caller {
         }
     }
 
-    pub(super) const fn is_person(&self) -> bool {
+    pub(crate) const fn is_person(&self) -> bool {
         matches!(self, Self::Person)
     }
 

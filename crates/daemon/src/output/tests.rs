@@ -278,3 +278,54 @@ fn pages_of_any_size_of_any_log_join_to_the_text_of_the_whole() {
         assert_eq!(read, text::clean(&log), "{log:?}");
     }
 }
+
+/// Whatever page a reader asks for, and wherever it ends: no part of a secret is on it, and cursors are as ever.
+#[test]
+fn a_secret_is_masked_on_every_page_also_where_pages_cut_it() {
+    let secret = "sk-0123456789-abcdef";
+    let hidden = Prints::of([secret.as_bytes()], [3; 16]);
+    let hiding = |dir: &Path, ended: bool, query: &OutputQuery| {
+        let directory = fs::File::open(dir).unwrap();
+        let request = PageRequest::new(query).unwrap().hiding(hidden.clone());
+        let mut pager = Pager::open(&directory, request, ended).unwrap();
+        pager.run().unwrap();
+        pager.reply(facts(ended))
+    };
+    let log = format!("first\nkey={secret};{secret}\nlast {}", &secret[..12]);
+    let masked = format!("first\nkey={0};{0}\nlast {1}", "*".repeat(secret.len()), &secret[..12]);
+    let dir = with(&log);
+    for raw in [false, true] {
+        for since in 0..=log.len() as u64 {
+            for max_bytes in [1, 5, 1_000] {
+                let asked =
+                    OutputQuery { since: Some(since), max_bytes: Some(max_bytes), raw, ..query() };
+                let (shown, plain) =
+                    (hiding(dir.path(), true, &asked), page(dir.path(), true, &asked));
+                let from = usize::try_from(since).unwrap();
+                let expected = &masked[from..from + plain.text.len()];
+                assert_eq!(text(&shown), expected, "{since} {max_bytes}");
+                assert_eq!(shown.next_cursor, plain.next_cursor);
+            }
+        }
+    }
+    let last = OutputQuery { tail: Some(1), ..query() };
+    assert_eq!(text(&hiding(dir.path(), true, &last)), format!("last {}", &secret[..12]));
+    assert_eq!(
+        text(&hiding(dir.path(), false, &last)),
+        "last ************",
+        "its rest may come yet"
+    );
+    let found = OutputQuery { grep: Some("sk-".to_owned()), ..query() };
+    assert_eq!(text(&hiding(dir.path(), true, &found)), format!("last {}", &secret[..12]));
+}
+
+#[test]
+fn half_a_secret_beside_a_gap_is_not_taken_for_one() {
+    let dir = with_gap();
+    let hidden = Prints::of([b"two\nthree\nfour".as_slice(), b"e\nfour\nfi"], [3; 16]);
+    let directory = fs::File::open(dir.path()).unwrap();
+    let request = PageRequest::new(&query()).unwrap().hiding(hidden);
+    let mut pager = Pager::open(&directory, request, true).unwrap();
+    pager.run().unwrap();
+    assert_eq!(text(&pager.reply(facts(true))), "one\ntwo\nthre*********");
+}

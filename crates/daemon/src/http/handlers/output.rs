@@ -7,6 +7,7 @@ use meanwhile_store::{AttemptRecord, Reader, TaskRecord};
 
 use super::{Answered, find_task};
 use crate::growth::Watch;
+use crate::hidden;
 use crate::http::context::Context;
 use crate::http::exchange::{Asked, json};
 use crate::output::{AttemptFacts, PageRequest, Pager};
@@ -18,6 +19,7 @@ pub(super) async fn output(context: &Context, asked: &Asked) -> Answered {
     let record = find_task(context, &asked.caller, &asked.id)?;
     let attempt = attempt_of(&record, query.attempt)?;
     let number = attempt.number;
+    let request = request.redacting(query.redact || !asked.caller.is_person());
     let from = query.since.unwrap_or(0);
     let reply = if query.follow && !attempt.state.is_terminal() {
         follow(context, record.id, number, &request, from).await?
@@ -56,7 +58,8 @@ async fn page(
         return Ok(nothing_yet(facts, request));
     };
     let failed = |error| unreadable(id, error);
-    let mut pager = Pager::open(&directory, request.clone(), facts.ended).map_err(failed)?;
+    let request = hidden::on_page(request.clone(), &context.home, &directory);
+    let mut pager = Pager::open(&directory, request, facts.ended).map_err(failed)?;
     let mut buffer = Vec::new();
     while !pager.step(&mut buffer).map_err(failed)? {
         // Others have their turn between two steps.
