@@ -16,9 +16,8 @@ use crate::{answer, limits, words};
 
 /// What there is to tell.
 pub(crate) struct Told<'a> {
+    /// All of them: of many, those that matter most are shown, and all are counted.
     pub(crate) tasks: &'a [Task],
-    /// How many are not in `tasks` because there are too many.
-    pub(crate) more: u64,
     /// Those whose records have been deleted.
     pub(crate) gone: &'a [TaskId],
     /// The first success was waited for rather than all.
@@ -31,7 +30,7 @@ pub(crate) async fn ended(client: &Client, told: &Told<'_>) -> Result<CallToolRe
     let mut text = vec![head(told)];
     let mut objects = Vec::new();
     let mut outputs_left = limits::DIGEST_OUTPUTS_MAX;
-    for task in in_order_of_interest(told.tasks) {
+    for task in in_order_of_interest(told.tasks).into_iter().take(shown_max()) {
         text.push(words::line(task));
         let mut object = words::object(task);
         if task.state.is_terminal() && outputs_left > 0 {
@@ -55,23 +54,41 @@ pub(crate) async fn ended(client: &Client, told: &Told<'_>) -> Result<CallToolRe
 pub(crate) fn running(told: &Told<'_>) -> CallToolResult {
     let mut text = vec![head(told)];
     let unfinished = || told.tasks.iter().filter(|task| !task.state.is_terminal());
-    text.extend(unfinished().map(words::line));
+    text.extend(unfinished().take(shown_max()).map(words::line));
     text.push(
         "Still running; you will be told. Go on with other work, and wait again when there is none."
             .to_owned(),
     );
-    let objects = told.tasks.iter().map(|task| Value::Object(words::object(task))).collect();
+    // What runs on is what is asked about.
+    let mut tasks: Vec<&Task> = told.tasks.iter().collect();
+    tasks.sort_by_key(|task| task.state.is_terminal());
+    let objects = tasks
+        .into_iter()
+        .take(shown_max())
+        .map(|task| Value::Object(words::object(task)))
+        .collect();
     whole(told, text, objects, false)
+}
+
+/// How many an answer shows.
+fn shown_max() -> usize {
+    usize::try_from(limits::SHOWN_MAX).unwrap_or(usize::MAX)
 }
 
 fn head(told: &Told<'_>) -> String {
     let mut text = words::tally(told.tasks);
-    if told.more > 0 {
-        text.push_str(&format!(" (and {} not shown)", told.more));
+    let more = told.tasks.len().saturating_sub(shown_max());
+    if more > 0 {
+        text.push_str(&format!(" ({more} of them not shown)"));
     }
     if !told.gone.is_empty() {
-        let gone: Vec<&str> = told.gone.iter().map(TaskId::as_str).collect();
+        let gone: Vec<&str> =
+            told.gone.iter().map(TaskId::as_str).take(limits::IDS_IN_A_WAIT).collect();
+        let more = told.gone.len() - gone.len();
         text.push_str(&format!("; records deleted: {}", gone.join(" ")));
+        if more > 0 {
+            text.push_str(&format!(" and {more} more"));
+        }
     }
     text
 }
@@ -83,7 +100,8 @@ fn whole(told: &Told<'_>, text: Vec<String>, objects: Vec<Value>, done: bool) ->
         ("tasks".to_owned(), Value::Array(objects)),
     ]);
     if !told.gone.is_empty() {
-        object.insert("gone".to_owned(), json!(told.gone));
+        let gone: Vec<&TaskId> = told.gone.iter().take(shown_max()).collect();
+        object.insert("gone".to_owned(), json!(gone));
     }
     answer::both(text.join("\n"), object)
 }
@@ -99,12 +117,14 @@ fn in_order_of_interest(tasks: &[Task]) -> Vec<&Task> {
     order
 }
 
-async fn last_lines(client: &Client, task: &Task) -> Option<String> {
+/// The end of what it printed, as long as it is worth its tokens.
+pub(crate) async fn last_lines(client: &Client, task: &Task) -> Option<String> {
     let tail = if words::succeeded(task) { 1 } else { limits::FAILURE_LINES };
     let query = OutputQuery {
         attempt: Some(task.attempt),
         tail: Some(tail),
         max_bytes: Some(limits::OUTPUT_DEFAULT),
+        redact: true,
         ..OutputQuery::default()
     };
     // A task that never started has no log.

@@ -23,9 +23,11 @@ mod limits;
 mod listing;
 mod patience;
 mod receipts;
+mod resources;
 mod server;
 mod session;
 mod setup;
+mod shelf;
 mod stdio;
 mod tool;
 mod waits;
@@ -33,23 +35,42 @@ mod words;
 
 pub use http::{Http, Token};
 pub use setup::{Connect, Setup};
+pub use shelf::{Get, Put, Shelf};
 
 use meanwhile_api::{ApiError, ErrorCode};
-use rmcp::ServiceExt as _;
 use rmcp::service::ServerInitializeError;
+use rmcp::{ServerHandler, ServiceExt as _};
 
 /// Serves one client over standard input and output, until it closes them.
 ///
 /// # Errors
 /// When what arrives first is no beginning of MCP, or the streams break.
 pub async fn serve_stdio(setup: Setup) -> Result<(), ApiError> {
-    let failed =
-        |what: String| ApiError::new(ErrorCode::BadRequest, format!("speak MCP on stdio: {what}"));
     let server = server::Server::for_one_client(setup)?;
     let shared = server.shared();
+    serve_lines(server, &shared).await
+}
+
+/// The same with the tools that tests with other clients call.
+///
+/// # Errors
+/// As [`serve_stdio`].
+#[cfg(feature = "fixtures")]
+pub async fn serve_fixtures_stdio(setup: Setup) -> Result<(), ApiError> {
+    let server = server::Server::for_one_client(setup)?;
+    let shared = server.shared();
+    serve_lines(fixtures::Fixtures::beside(server), &shared).await
+}
+
+async fn serve_lines<H: ServerHandler>(
+    handler: H,
+    shared: &server::Shared,
+) -> Result<(), ApiError> {
+    let failed =
+        |what: String| ApiError::new(ErrorCode::BadRequest, format!("speak MCP on stdio: {what}"));
     let (input, output) = rmcp::transport::stdio();
     let lines = stdio::checked(input, output);
-    let served = match server.serve((lines.reader, lines.writer)).await {
+    let served = match handler.serve((lines.reader, lines.writer)).await {
         Ok(running) => {
             running.waiting().await.map(|_| ()).map_err(|error| failed(error.to_string()))
         }

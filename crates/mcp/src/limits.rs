@@ -29,9 +29,21 @@ pub(crate) const CANCEL_MAX: Duration = Duration::from_secs(45);
 /// The most tasks an MCP task names in its id: sixteen are under 200 characters, which some clients show to the model.
 pub(crate) const IDS_IN_A_WAIT: usize = 16;
 
+/// The most tasks one wait is for: ten thousand ids are a note of 110 KB, and a look at them is ten requests.
+pub(crate) const WAITED_MAX: usize = 10_000;
+
+/// The most ids in one request: the daemon takes request lines of 64 KiB.
+pub(crate) const IDS_IN_A_REQUEST: usize = 1_000;
+
 /// How often a client is asked to look at an MCP task, in milliseconds: an idle session is woken half a second after
 /// the end in the mean, and a look costs the daemon one indexed read.
 pub(crate) const POLL_MS: u64 = 1_000;
+
+/// The same for more than [`SHOWN_MAX`] tasks, of which a look reads them all.
+pub(crate) const POLL_MANY_MS: u64 = 5_000;
+
+/// How many resources are listed: those of the newest tasks; every other task is read by the template.
+pub(crate) const RESOURCES_MAX: u32 = 40;
 
 /// The most waits remembered as cancelled.
 pub(crate) const CANCELLED_MAX: usize = 4_096;

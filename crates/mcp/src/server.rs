@@ -11,10 +11,9 @@ use meanwhile_api::inbox::{DeliverRequest, Route};
 use meanwhile_api::{ApiError, Timestamp};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CancelTaskParams, GetTaskParams, GetTaskResult,
-    Implementation, ListPromptsRequestMethod, ListPromptsResult,
-    ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
-    Tool, UpdateTaskParams,
+    Implementation, ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesResult,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
+    ReadResourceResponse, ServerCapabilities, ServerConfig, Tool, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -23,14 +22,16 @@ use crate::patience::Patience;
 use crate::receipts::Receipts;
 use crate::session::Sessions;
 use crate::setup::Setup;
+use crate::shelf::Shelf;
 use crate::waits::Cancelled;
-use crate::{listing, tool, waits, words};
+use crate::{listing, resources, tool, waits, words};
 
 /// What all calls share.
 pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) caller: CallerContext,
     pub(crate) clock: fn() -> Timestamp,
+    pub(crate) shelf: Shelf,
     pub(crate) patience: Patience,
     pub(crate) cancelled: Cancelled,
     pub(crate) receipts: Receipts,
@@ -45,25 +46,27 @@ pub(crate) struct Server(Arc<Shared>);
 impl Server {
     /// For the client that started this process.
     pub(crate) fn for_one_client(setup: Setup) -> Result<Server, ApiError> {
-        let Setup { connect, claim, caller, clock } = setup;
-        Server::new(Sessions::of_one_client(connect, claim)?, caller, clock)
+        let Setup { connect, claim, caller, shelf, clock } = setup;
+        Server::new(Sessions::of_one_client(connect, claim)?, caller, shelf, clock)
     }
 
     /// For whoever connects.
     pub(crate) fn for_anybody(setup: Setup) -> Result<Server, ApiError> {
-        let Setup { connect, claim, caller, clock } = setup;
-        Server::new(Sessions::of_anybody(connect, claim), caller, clock)
+        let Setup { connect, claim, caller, shelf, clock } = setup;
+        Server::new(Sessions::of_anybody(connect, claim), caller, shelf, clock)
     }
 
     fn new(
         sessions: Sessions,
         caller: CallerContext,
+        shelf: Shelf,
         clock: fn() -> Timestamp,
     ) -> Result<Server, ApiError> {
         let holder = DeliverRequest::new(Route::Mcp)?.holder;
         let (patience, cancelled) = (Patience::default(), Cancelled::default());
         let receipts = Receipts::default();
-        let shared = Shared { sessions, caller, clock, patience, cancelled, receipts, holder };
+        let shared =
+            Shared { sessions, caller, clock, shelf, patience, cancelled, receipts, holder };
         Ok(Server(Arc::new(shared)))
     }
 
@@ -81,7 +84,8 @@ impl Server {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder().enable_tools().enable_tasks().build();
+        let capabilities =
+            ServerCapabilities::builder().enable_tools().enable_resources().enable_tasks().build();
         let ours =
             Implementation::new("meanwhile", env!("CARGO_PKG_VERSION")).with_title("Meanwhile");
         ServerConfig::new(capabilities)
@@ -154,9 +158,9 @@ impl ServerHandler for Server {
     async fn list_resources(
         &self,
         _page: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
+        resources::list(&self.0, &context).await
     }
 
     async fn list_resource_templates(
@@ -164,6 +168,14 @@ impl ServerHandler for Server {
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
+        Ok(resources::templates())
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        resources::read(&self.0, &context, &request.uri).await.map(ReadResourceResponse::from)
     }
 }

@@ -8,6 +8,8 @@ use meanwhile_api::client::Client;
 use meanwhile_api::headers::SessionClaim;
 use meanwhile_api::{ApiError, Timestamp};
 
+use crate::shelf::Shelf;
+
 /// Makes a client of the daemon that speaks for a session; without one, for a person.
 pub type Connect = Box<dyn Fn(Option<SessionClaim>) -> Result<Client, ApiError> + Send + Sync>;
 
@@ -19,6 +21,8 @@ pub struct Setup {
     pub claim: Option<SessionClaim>,
     /// What launches inherit: this process's directory, environment, umask and limits.
     pub caller: CallerContext,
+    /// Where waits are put down that are for more tasks than an id should name.
+    pub shelf: Shelf,
     /// The wall clock.
     pub clock: fn() -> Timestamp,
 }

@@ -8,9 +8,10 @@
 //! ```text
 //! wait:ID:ID      all of these        any:ID:ID       the first success among them
 //! group:SESSION:GROUP                 all of a group, for which there are too many ids
+//! set:NAME        anyset:NAME         the same of so many ids that they are put down under a name
 //! ```
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use meanwhile_api::client::Client;
@@ -18,7 +19,7 @@ use meanwhile_api::headers::SessionClaim;
 use meanwhile_api::inbox::AckRequest;
 use meanwhile_api::list::ListQuery;
 use meanwhile_api::query::{percent_decode, percent_encode};
-use meanwhile_api::task::{State, Task};
+use meanwhile_api::task::Task;
 use meanwhile_api::{ApiError, TaskId, Timestamp, sanitise};
 use rmcp::model::{
     DetailedTask, GetTaskResult, JsonObject, ProtocolVersion, Task as McpTask, TaskPayload,
@@ -31,7 +32,7 @@ use serde_json::{Value, json};
 use crate::digest::{self, Told};
 use crate::server::Shared;
 use crate::session::MADE_UP;
-use crate::{limits, words};
+use crate::{limits, shelf, words};
 
 /// What is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(crate) enum Wait {
     Any(Vec<TaskId>),
     /// All of a group of a session.
     Group { session: String, group: String },
+    /// All that are put down under a name, or the first success among them.
+    Set { name: String, any: bool },
 }
 
 impl Wait {
@@ -54,6 +57,7 @@ impl Wait {
             Wait::Group { session, group } => {
                 format!("group:{}:{}", percent_encode(session), percent_encode(group))
             }
+            Wait::Set { name, any } => format!("{}:{name}", if *any { "anyset" } else { "set" }),
         }
     }
 
@@ -72,6 +76,9 @@ impl Wait {
                 let (session, group) = rest.split_once(':')?;
                 let (session, group) = (percent_decode(session)?, percent_decode(group)?);
                 (!session.is_empty() && !group.is_empty()).then_some(Wait::Group { session, group })
+            }
+            "set" | "anyset" if shelf::is_name(rest) => {
+                Some(Wait::Set { name: rest.to_owned(), any: kind == "anyset" })
             }
             _ => None,
         }
@@ -118,10 +125,8 @@ impl Cancelled {
 /// What the daemon knows of it now.
 struct Seen {
     tasks: Vec<Task>,
-    more: u64,
     gone: Vec<TaskId>,
     any: bool,
-    unfinished: bool,
 }
 
 /// `tasks/get`. An id of ours is always answered with a task, whatever became of what it names.
@@ -130,7 +135,7 @@ pub(crate) async fn get(shared: &Shared, id: &str) -> Result<GetTaskResult, Erro
     let now = (shared.clock)();
     let looked = async {
         let client = shared.sessions.onlooker()?;
-        let seen = look(&client, &wait).await?;
+        let seen = look(shared, &client, &wait).await?;
         let payload = payload(shared, &client, id, &seen).await?;
         Ok::<_, ApiError>((seen, payload))
     };
@@ -172,7 +177,7 @@ fn tell(shared: &Shared, tasks: &[Task]) {
 pub(crate) async fn cancel(shared: &Shared, id: &str) -> Result<(), ErrorData> {
     let wait = Wait::from_id(id).ok_or_else(|| unknown(id))?;
     let over = async {
-        let seen = look(&shared.sessions.onlooker()?, &wait).await?;
+        let seen = look(shared, &shared.sessions.onlooker()?, &wait).await?;
         Ok::<_, ApiError>(is_over(&seen))
     };
     // What has ended stays as it ended; where that cannot be known, nobody waits for it any more.
@@ -192,43 +197,49 @@ pub(crate) fn seed(id: &str, tasks: &[Task], now: Timestamp) -> McpTask {
     let created = tasks.iter().map(|task| task.created_at).max().unwrap_or(now);
     let moments = |task: &Task| [Some(task.created_at), task.started_at, task.ended_at];
     let updated = tasks.iter().flat_map(moments).flatten().max().unwrap_or(now);
+    let many = usize::try_from(limits::SHOWN_MAX).is_ok_and(|most| tasks.len() > most);
     McpTask::new(id, TaskStatus::Working, created.to_string(), updated.to_string())
-        .with_poll_interval_ms(limits::POLL_MS)
+        .with_poll_interval_ms(if many { limits::POLL_MANY_MS } else { limits::POLL_MS })
 }
 
 fn unknown(id: &str) -> ErrorData {
     ErrorData::invalid_params(format!("no task `{}`", words::short(&sanitise::line(id), 80)), None)
 }
 
-async fn look(client: &Client, wait: &Wait) -> Result<Seen, ApiError> {
-    let all =
-        ListQuery { limit: Some(limits::SHOWN_MAX), any_session: true, ..ListQuery::default() };
-    let (query, any) = match wait {
-        Wait::All(ids) => (ListQuery { id: ids.clone(), ..all }, false),
-        Wait::Any(ids) => (ListQuery { id: ids.clone(), ..all }, true),
+async fn look(shared: &Shared, client: &Client, wait: &Wait) -> Result<Seen, ApiError> {
+    let (ids, any) = match wait {
+        Wait::All(ids) => (ids.clone(), false),
+        Wait::Any(ids) => (ids.clone(), true),
+        // A note that is gone is as if all its tasks were.
+        Wait::Set { name, any } => (shared.shelf.ids(name)?.unwrap_or_default(), *any),
         Wait::Group { session, group } => {
             let (session, group) = (Some(session.clone()), Some(group.clone()));
-            (ListQuery { session, group, ..all }, false)
+            let query = ListQuery { session, group, ..all() };
+            let tasks = client.list(&query).await?.tasks;
+            return Ok(Seen { tasks, gone: Vec::new(), any: false });
         }
     };
-    let reply = client.list(&query).await?;
-    let more = reply.total.saturating_sub(reply.tasks.len() as u64);
-    let mut unfinished = reply.tasks.iter().any(|task| !task.state.is_terminal());
-    if more > 0 && !unfinished {
-        let state = State::ALL.into_iter().filter(|state| !state.is_terminal()).collect();
-        unfinished =
-            client.list(&ListQuery { state, limit: Some(1), ..query.clone() }).await?.total > 0;
+    let mut tasks = Vec::new();
+    for some in ids.chunks(limits::IDS_IN_A_REQUEST) {
+        tasks.extend(client.list(&ListQuery { id: some.to_vec(), ..all() }).await?.tasks);
     }
-    let known: HashSet<&TaskId> = reply.tasks.iter().map(|task| &task.id).collect();
-    let gone = query.id.iter().filter(|id| !known.contains(id)).cloned().collect();
-    let mut tasks = reply.tasks;
+    let known: HashSet<&TaskId> = tasks.iter().map(|task| &task.id).collect();
+    let gone = ids.iter().filter(|id| !known.contains(id)).cloned().collect();
     // In the order of the ids; the daemon lists the newest first.
-    tasks.sort_by_key(|task| query.id.iter().position(|id| *id == task.id));
-    Ok(Seen { tasks, more, gone, any, unfinished })
+    let places: HashMap<&TaskId, usize> = ids.iter().zip(0..).collect();
+    tasks.sort_by_key(|task| places.get(&task.id).copied());
+    Ok(Seen { tasks, gone, any })
+}
+
+/// Every task there is, whosever it is: what is asked for was handed out by its id.
+fn all() -> ListQuery {
+    let limit = u32::try_from(limits::WAITED_MAX).ok();
+    ListQuery { limit, any_session: true, ..ListQuery::default() }
 }
 
 fn is_over(seen: &Seen) -> bool {
-    !seen.unfinished || (seen.any && seen.tasks.iter().any(words::succeeded))
+    seen.tasks.iter().all(|task| task.state.is_terminal())
+        || (seen.any && seen.tasks.iter().any(words::succeeded))
 }
 
 async fn payload(
@@ -247,8 +258,8 @@ async fn payload(
         let error = object(json!({"code": -32603, "message": message}));
         return Ok(TaskPayload::Failed { error });
     }
-    let Seen { tasks, more, gone, any, .. } = seen;
-    let result = digest::ended(client, &Told { tasks, more: *more, gone, any: *any }).await?;
+    let Seen { tasks, gone, any } = seen;
+    let result = digest::ended(client, &Told { tasks, gone, any: *any }).await?;
     let result = serde_json::to_value(&result).expect("an answer holds nothing that JSON cannot");
     Ok(TaskPayload::Completed { result: object(result) })
 }
@@ -283,6 +294,8 @@ mod tests {
             Wait::All(ids()),
             Wait::Any(ids()),
             Wait::Group { session: "a:b%\u{e9}".to_owned(), group: "g 1".to_owned() },
+            Wait::Set { name: "0123456789abcdef".repeat(2), any: false },
+            Wait::Set { name: "0123456789abcdef".repeat(2), any: true },
         ] {
             let id = wait.id();
             assert!(id.bytes().all(|byte| byte.is_ascii_graphic()), "{id}");
@@ -305,6 +318,8 @@ mod tests {
             "group:a",
             "group:a:%ff",
             "gate-test",
+            "set:",
+            "set:../../../../etc/passwd0123456789",
             &too_many,
         ] {
             assert_eq!(Wait::from_id(bad), None, "{bad}");

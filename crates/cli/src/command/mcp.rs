@@ -1,18 +1,19 @@
 //! `mcp`: the MCP server, for agents.
 //!
 //! What it is for: an agent starts this program and speaks MCP with it over standard input and output; or it runs by
-//! itself and serves HTTP on loopback. What it owns: what the server is given of this process, and the file of the
-//! token. What it never does: write anything but MCP to standard output while it speaks it.
+//! itself and serves HTTP on loopback. What it owns: what the server is given of this process, the file of the token, and
+//! the notes of waits for many tasks. What it never does: write anything but MCP to standard output while it speaks it.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use meanwhile_api::{ApiError, ErrorCode};
-use meanwhile_mcp::{Http, Setup, Token};
+use meanwhile_mcp::{Http, Setup, Shelf, Token};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::getuid;
 use serde_json::json;
@@ -22,6 +23,17 @@ use crate::command::caller::{self, Place};
 use crate::context::{self, Context};
 use crate::entry;
 use crate::failure::Failure;
+
+/// More than a token and a line end is no token.
+const TOKEN_BYTES: u64 = 128;
+/// Where waits for many tasks are kept, in the home.
+const WAITS: &str = "waits";
+/// More than ten thousand ids are no wait.
+const WAIT_BYTES: u64 = 256 << 10;
+/// Notes of waits that are kept at most.
+const WAITS_MAX: usize = 1_000;
+/// How long one is kept: twice as long as finished tasks are unless the settings say otherwise.
+const WAIT_KEPT: Duration = Duration::from_secs(60 * 24 * 3_600);
 
 /// Serve MCP, for agents, over standard input and output
 ///
@@ -59,7 +71,9 @@ impl Action for Mcp {
 
 fn setup(context: &Context) -> Result<Setup, Failure> {
     let globals = context.globals.clone();
+    let directory = entry::state_directory(&context.globals)?;
     Ok(Setup {
+        shelf: shelf(directory.join(WAITS)),
         connect: Box::new(move |claim| entry::client(&globals, claim, entry::WithoutDaemon::Start)),
         claim: context.claim(),
         caller: caller::capture(Place::Here)?,
@@ -96,16 +110,75 @@ fn token(directory: &Path) -> Result<(Token, PathBuf), ApiError> {
     if !path.exists() {
         make(directory, &path, Token::draw()?.text()).map_err(failed)?;
     }
-    let text = read(&path).map_err(failed)?;
+    let text = read(&path, TOKEN_BYTES).map_err(failed)?;
     let token = Token::new(text.trim()).ok_or_else(|| {
         failed(io::Error::new(io::ErrorKind::InvalidData, "it is not 64 hexadecimal digits"))
     })?;
     Ok((token, path))
 }
 
+/// Waits for many tasks, one file each in a directory of the home.
+fn shelf(directory: PathBuf) -> Shelf {
+    let failed = |directory: &Path, error: &io::Error| {
+        let message = format!("keep a wait in {}: {error}", directory.display());
+        ApiError::new(ErrorCode::Store, message).hint("check who owns that directory")
+    };
+    let (to, from) = (directory.clone(), directory);
+    Shelf {
+        put: Box::new(move |name, text| put_down(&to, name, text).map_err(|e| failed(&to, &e))),
+        get: Box::new(move |name| match read(&from.join(name), WAIT_BYTES) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(&from, &error)),
+        }),
+    }
+}
+
+/// The daemon has made the home by now: it was asked for the tasks.
+fn put_down(directory: &Path, name: &str, text: &str) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    if !fs::symlink_metadata(directory)?.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no directory"));
+    }
+    forget_old(directory)?;
+    let path = directory.join(name);
+    // Of the same wait, asked for once more, the age begins anew.
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    make(directory, &path, text)
+}
+
+/// Removes the notes that are older than tasks are kept, and the oldest where there are too many.
+fn forget_old(directory: &Path) -> io::Result<()> {
+    let mut notes = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        // One that is gone already was removed by another server.
+        if let Ok(written) = entry.metadata().and_then(|facts| facts.modified()) {
+            notes.push((written, entry.path()));
+        }
+    }
+    notes.sort();
+    let most = notes.len().saturating_sub(WAITS_MAX);
+    for (at, (written, path)) in notes.into_iter().enumerate() {
+        let old = written.elapsed().is_ok_and(|age| age > WAIT_KEPT);
+        if old || at < most {
+            // As above.
+            let _ = fs::remove_file(path);
+        }
+    }
+    Ok(())
+}
+
 /// Written whole under another name first, so that nobody reads a part of it; who comes second uses the first's.
 fn make(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
-    let draft = directory.join(format!("mcp.token.{}", std::process::id()));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let draft = directory.join(format!("{name}.{}", std::process::id()));
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // What a killed process of the same number has left would be in the way.
     let _ = fs::remove_file(&draft);
@@ -119,7 +192,7 @@ fn make(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Read only when it is a file that nobody else could have read or written.
-fn read(path: &Path) -> io::Result<String> {
+fn read(path: &Path, most: u64) -> io::Result<String> {
     let refused =
         |what: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, what.to_owned()));
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -135,8 +208,7 @@ fn read(path: &Path) -> io::Result<String> {
         return refused("others may read or write it (remove it to make a new one)");
     }
     let mut text = String::new();
-    // More than a token and a line end is no token.
-    file.take(128).read_to_string(&mut text)?;
+    file.take(most).read_to_string(&mut text)?;
     Ok(text)
 }
 
@@ -181,6 +253,27 @@ mod tests {
         fs::remove_file(&path).unwrap();
         symlink("/etc/hostname", &path).unwrap();
         check("use the token");
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn waits_are_kept_for_their_owner_until_there_are_too_many() {
+        let directory = scratch("waits");
+        let shelf = shelf(directory.join(WAITS));
+        assert_eq!((shelf.get)("0").unwrap(), None);
+        (shelf.put)("0", "a\nb").unwrap();
+        (shelf.put)("0", "a\nb").unwrap();
+        assert_eq!((shelf.get)("0").unwrap().as_deref(), Some("a\nb"));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&directory.join(WAITS)), 0o700);
+        assert_eq!(mode(&directory.join(WAITS).join("0")), 0o600);
+        for name in 1..=WAITS_MAX + 5 {
+            fs::write(directory.join(WAITS).join(name.to_string()), "x").unwrap();
+        }
+        (shelf.put)("last", "c").unwrap();
+        assert_eq!(fs::read_dir(directory.join(WAITS)).unwrap().count(), WAITS_MAX + 1);
+        assert_eq!((shelf.get)("0").unwrap(), None, "the oldest went");
+        assert_eq!((shelf.get)("last").unwrap().as_deref(), Some("c"));
         fs::remove_dir_all(directory).unwrap();
     }
 

@@ -7,6 +7,8 @@ mod client;
 mod http;
 mod inbox;
 mod misuse;
+mod resources;
+mod secrets;
 mod sessions;
 mod tools;
 mod waits;

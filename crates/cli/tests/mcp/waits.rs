@@ -167,3 +167,36 @@ fn a_large_group_is_waited_for_by_its_name() {
     let all = client.tool("wait", json!({"group": "many: of them"}));
     assert_eq!(all["resultType"], "complete", "{all}");
 }
+
+/// Ids that no group holds together are put down by name, before the client is told of it.
+#[test]
+fn any_number_of_tasks_becomes_one_mcp_task_that_outlives_its_server() {
+    let home = TestHome::builder().config("lanes.commands.limit = 4").build();
+    let mut gate = home.gate("gate");
+    let mut client = Client::start(&home, WITH_TASKS);
+    let mut tasks: Vec<Value> = (0..130).map(|_| json!({"shell": "true"})).collect();
+    tasks.push(json!({"shell": "exit 9", "name": "the bad one"}));
+    tasks.push(json!({"shell": gate.shell()}));
+    let launched = client.tool("run", json!({ "tasks": tasks }));
+    let launched = launched["structuredContent"]["tasks"].as_array().expect("a list").clone();
+    let ids: Vec<Value> = launched.iter().map(|task| task["id"].clone()).collect();
+    assert_eq!(ids.len(), 132);
+    let task = waiting(&mut client, json!({"ids": ids}));
+    assert!(task.len() < 60, "{task}");
+    let first = waiting(&mut client, json!({"ids": ids[..20].to_vec(), "any": true}));
+    client.kill();
+    home.kill_daemon();
+    let mut next = Client::start(&home, WITH_TASKS);
+    assert_eq!(ended(&mut next, &first)["result"]["isError"], false);
+    assert_eq!(next.get(&task)["status"], "working");
+    gate.open();
+    let found = ended(&mut next, &task);
+    assert_eq!(found["result"]["isError"], true, "one of 132 has failed: {found}");
+    let facts = &found["result"]["structuredContent"];
+    assert_eq!(facts["tasks"].as_array().map(Vec::len), Some(100), "an answer has a bound");
+    assert_eq!(facts["tasks"][0]["title"], "the bad one", "what matters is shown");
+    let told = facts["summary"].as_str().expect("a text");
+    assert_eq!(told, "132 of 132 done, 1 not successful (32 of them not shown)");
+    let unknown = format!("set:{}", "0".repeat(32));
+    assert_eq!(next.get(&unknown)["status"], "failed", "one that may have been ours ends");
+}

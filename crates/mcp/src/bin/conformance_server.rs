@@ -1,4 +1,5 @@
-//! The MCP server with the conformance suite's fixtures, over HTTP without a token, for `cargo xtask conformance`.
+//! The MCP server with the conformance suite's fixtures, for `cargo xtask conformance` and `cargo xtask clients`: over
+//! HTTP without a token, or over stdio.
 //!
 //! What it is for: the suite can send no token. What it owns: nothing. What it never does: ship, or reach a daemon.
 
@@ -9,11 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use meanwhile_api::caller::CallerContext;
 use meanwhile_api::client::{Client, Options};
 use meanwhile_api::{ApiError, ErrorCode, OsText, Timestamp};
-use meanwhile_mcp::{Http, Setup};
+use meanwhile_mcp::{Http, Setup, Shelf};
 
 fn main() -> Result<(), ApiError> {
-    let usage = || ApiError::new(ErrorCode::Usage, "usage: conformance_server 127.0.0.1:PORT");
-    let address = std::env::args().nth(1).and_then(|it| it.parse().ok()).ok_or_else(usage)?;
+    let usage =
+        || ApiError::new(ErrorCode::Usage, "usage: conformance_server 127.0.0.1:PORT|stdio");
+    let place = std::env::args().nth(1).ok_or_else(usage)?;
     let setup = Setup {
         connect: Box::new(|_| Ok(Client::new(Options::new("/nonexistent/daemon.sock")))),
         claim: None,
@@ -24,6 +26,8 @@ fn main() -> Result<(), ApiError> {
             rlimits: Vec::new(),
             terminal: None,
         },
+        // Its tasks are in memory.
+        shelf: Shelf { put: Box::new(|_, _| Ok(())), get: Box::new(|_| Ok(None)) },
         clock: || {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
@@ -33,7 +37,10 @@ fn main() -> Result<(), ApiError> {
     let runtime = runtime
         .map_err(|error| ApiError::new(ErrorCode::Internal, format!("make a runtime: {error}")))?;
     runtime.block_on(async {
-        let http = Http::listen(address).await?;
+        if place == "stdio" {
+            return meanwhile_mcp::serve_fixtures_stdio(setup).await;
+        }
+        let http = Http::listen(place.parse().map_err(|_| usage())?).await?;
         println!("{}", http.url());
         match http.serve_fixtures(setup).await? {}
     })

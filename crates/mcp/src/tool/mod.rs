@@ -7,7 +7,7 @@ mod cancel;
 mod extend;
 mod inbox;
 mod list;
-mod output;
+pub(crate) mod output;
 mod run;
 mod wait;
 

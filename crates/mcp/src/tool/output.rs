@@ -25,6 +25,7 @@ pub(super) async fn output(call: &Call<'_>, arguments: Arguments) -> Answer {
         grep: asked.grep,
         since: asked.since,
         max_bytes: Some(asked.max_bytes.unwrap_or(limits::OUTPUT_DEFAULT).min(limits::OUTPUT_MAX)),
+        redact: true,
         ..OutputQuery::default()
     };
     let mut page = call.client.output(&asked.id, &query).await?;
@@ -46,7 +47,8 @@ pub(super) async fn output(call: &Call<'_>, arguments: Arguments) -> Answer {
     if page.ended && page.state.is_terminal() {
         call.receipt(AckRequest { ids: Vec::new(), tasks: vec![asked.id.clone()] });
     }
-    Ok(answer::words(shown(asked.id.as_str(), &page)?).into())
+    let more = |cursor| format!("since={cursor} continues");
+    Ok(answer::words(shown(asked.id.as_str(), &page, more)?).into())
 }
 
 /// What a reader would call news: more text, an end, another attempt. That it has got from `starting` to `running` is none.
@@ -54,7 +56,12 @@ fn state_of(page: &OutputReply) -> u64 {
     print((page.attempt, page.state.is_terminal(), page.bytes))
 }
 
-fn shown(id: &str, page: &OutputReply) -> Result<String, meanwhile_api::ApiError> {
+/// A page with what there is to know of it. `more`: how to ask for what follows a cursor.
+pub(crate) fn shown(
+    id: &str,
+    page: &OutputReply,
+    more: impl Fn(u64) -> String,
+) -> Result<String, meanwhile_api::ApiError> {
     let text = page.text.to_string_lossy();
     let mut head = format!(
         "{} {}, {} bytes",
@@ -67,7 +74,7 @@ fn shown(id: &str, page: &OutputReply) -> Result<String, meanwhile_api::ApiError
     }
     let left = page.bytes.saturating_sub(page.next_cursor);
     if page.truncated || left > 0 {
-        head.push_str(&format!(", cut here: since={} continues", page.next_cursor));
+        head.push_str(&format!(", cut here: {}", more(page.next_cursor)));
     } else {
         head.push_str(&format!(", cursor {}", page.next_cursor));
     }

@@ -38,7 +38,7 @@ pub(super) async fn wait(call: &Call<'_>, arguments: Arguments) -> Answer {
     }
     let ids: Vec<TaskId> = now.tasks.iter().map(|task| task.id.clone()).collect();
     if may_be_a_task(call.context)
-        && let Some(wait) = as_a_task(&asked, &ids, &now.tasks)
+        && let Some(wait) = as_a_task(call, &asked, &ids, &now.tasks)?
     {
         let id = wait.id();
         call.shared.cancelled.forget(&id);
@@ -55,8 +55,7 @@ pub(super) async fn wait(call: &Call<'_>, arguments: Arguments) -> Answer {
     if reply.verdict != Verdict::TimedOut {
         return ended(call, &reply, any).await;
     }
-    let (tasks, more) = shown(&reply);
-    Ok(digest::running(&Told { tasks, more, gone: &[], any }).into())
+    Ok(digest::running(&Told { tasks: &reply.tasks, gone: &[], any }).into())
 }
 
 fn request(select: Select, any: bool, time: Duration) -> WaitRequest {
@@ -77,27 +76,31 @@ async fn ended(call: &Call<'_>, reply: &WaitReply, any: bool) -> Answer {
     if reply.tasks.is_empty() {
         return Ok(crate::answer::words("There is nothing to wait for: no unfinished task.").into());
     }
-    let (tasks, more) = shown(reply);
+    let tasks = &reply.tasks;
     call.tells_of(tasks);
-    Ok(digest::ended(&call.client, &Told { tasks, more, gone: &[], any }).await?.into())
+    Ok(digest::ended(&call.client, &Told { tasks, gone: &[], any }).await?.into())
 }
 
-/// As many as an answer shows, and how many more there are.
-fn shown(reply: &WaitReply) -> (&[Task], u64) {
-    let most = usize::try_from(limits::SHOWN_MAX).unwrap_or(usize::MAX);
-    let shown = &reply.tasks[..reply.tasks.len().min(most)];
-    (shown, (reply.tasks.len() - shown.len()) as u64)
-}
-
-/// The wait as an id can say it; none where there are too many tasks and no group that names them.
-fn as_a_task(asked: &arguments::Wait, ids: &[TaskId], tasks: &[Task]) -> Option<Wait> {
+/// The wait as an id can say it, put down where the id alone cannot; none where there are too many tasks for that, too.
+fn as_a_task(
+    call: &Call<'_>,
+    asked: &arguments::Wait,
+    ids: &[TaskId],
+    tasks: &[Task],
+) -> Result<Option<Wait>, ApiError> {
     if ids.len() <= limits::IDS_IN_A_WAIT {
         let ids = ids.to_vec();
-        return Some(if asked.any { Wait::Any(ids) } else { Wait::All(ids) });
+        return Ok(Some(if asked.any { Wait::Any(ids) } else { Wait::All(ids) }));
     }
-    let group = asked.group.clone().filter(|_| !asked.any)?;
-    let session = tasks.first()?.session.clone();
-    Some(Wait::Group { session, group })
+    if ids.len() > limits::WAITED_MAX {
+        return Ok(None);
+    }
+    if let (Some(group), Some(task), false) = (&asked.group, tasks.first(), asked.any) {
+        let session = task.session.clone();
+        return Ok(Some(Wait::Group { session, group: group.clone() }));
+    }
+    let name = call.shared.shelf.keep(ids)?;
+    Ok(Some(Wait::Set { name, any: asked.any }))
 }
 
 /// Waits, and says now and then that it does.
