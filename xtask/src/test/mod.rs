@@ -101,6 +101,7 @@ pub(crate) fn main(arguments: &[String]) -> Outcome {
     if request.is_whole() {
         account.beside("agents", crate::agents::in_tests()?);
         account.beside("conformance", crate::conformance::in_tests()?);
+        account.beside("clients", crate::clients::in_tests()?);
         account.beside("simulation", crate::sim::in_tests()?);
     }
     account.print(&target)

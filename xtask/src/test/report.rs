@@ -62,7 +62,7 @@ impl Account {
         if self.beside.is_empty() {
             println!(
                 "{:<17} NOT RUN: only some of the tests were asked for",
-                "agents, conformance, simulation"
+                "agents, conformance, clients, simulation"
             );
         }
         self.print_promises(&matrix);
