@@ -10,17 +10,19 @@ use std::process::{Command, Stdio};
 use crate::{Outcome, cargo};
 
 /// The packages with their exact versions. Of Claude Code the platform's own package: through the general one, the
-/// version of node would choose which Claude Code it is.
+/// version of node would choose which Claude Code it is. Of Copilot CLI, too: the general one is a script around it, which
+/// leaves it running when it is killed.
 fn pinned() -> Outcome<Vec<String>> {
     let platform = match std::env::consts::ARCH {
         "x86_64" => "x64",
         "aarch64" => "arm64",
-        other => return Err(format!("there is no Claude Code for {other}")),
+        other => return Err(format!("there are no agent CLIs for {other}")),
     };
     Ok(vec![
         format!("@anthropic-ai/claude-code-linux-{platform}@2.1.329"),
         "@openai/codex@0.169.0".to_owned(),
         "opencode-ai@1.18.33".to_owned(),
+        format!("@github/copilot-linux-{platform}@1.0.102"),
     ])
 }
 

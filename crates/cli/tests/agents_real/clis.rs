@@ -18,10 +18,11 @@ pub(super) enum Cli {
     Claude,
     Codex,
     OpenCode,
+    Copilot,
 }
 
 impl Cli {
-    pub(super) const ALL: [Self; 3] = [Self::Claude, Self::Codex, Self::OpenCode];
+    pub(super) const ALL: [Self; 4] = [Self::Claude, Self::Codex, Self::OpenCode, Self::Copilot];
 
     /// The name that `install` knows.
     pub(super) fn name(self) -> &'static str {
@@ -29,6 +30,7 @@ impl Cli {
             Self::Claude => "claude",
             Self::Codex => "codex",
             Self::OpenCode => "opencode",
+            Self::Copilot => "copilot",
         }
     }
 
@@ -37,6 +39,7 @@ impl Cli {
         match self {
             Self::Claude | Self::Codex => format!("mcp__meanwhile__{name}"),
             Self::OpenCode => format!("meanwhile_{name}"),
+            Self::Copilot => format!("meanwhile-{name}"),
         }
     }
 
@@ -48,6 +51,7 @@ impl Cli {
             Self::Claude => format!("@anthropic-ai/claude-code-linux-{platform}/claude"),
             Self::Codex => ".bin/codex".to_owned(),
             Self::OpenCode => format!("opencode-linux-{platform}/bin/opencode"),
+            Self::Copilot => format!("@github/copilot-linux-{platform}/copilot"),
         })
     }
 
@@ -61,7 +65,7 @@ impl Cli {
         };
         let url = model.url();
         match self {
-            Self::Claude => {}
+            Self::Claude | Self::Copilot => {}
             Self::Codex => write(
                 ".codex/config.toml",
                 format!(
@@ -103,6 +107,9 @@ impl Cli {
             ],
             // A prompt with spaces arrives in quotes when it is an argument.
             Self::OpenCode => &["run", "--format", "json"],
+            Self::Copilot => {
+                &["-p", prompt, "--output-format", "json", "--no-auto-update", "--allow-all-tools"]
+            }
         };
         let mut call = home.invoke(words).program(self.program()).deadline(PATIENCE);
         if self == Self::OpenCode {
@@ -134,6 +141,15 @@ impl Cli {
                 ("OPENCODE_DISABLE_AUTOUPDATE", "1"),
                 ("OPENCODE_DISABLE_MODELS_FETCH", "1"),
                 ("OPENCODE_DISABLE_LSP_DOWNLOAD", "1"),
+            ]),
+            Self::Copilot => said(&[
+                ("COPILOT_OFFLINE", "true"),
+                ("COPILOT_AUTO_UPDATE", "false"),
+                ("COPILOT_PROVIDER_BASE_URL", &format!("{}/v1", model.url())),
+                ("COPILOT_PROVIDER_TYPE", "openai"),
+                // It masks this word wherever it prints it: a short one would be part of others.
+                ("COPILOT_PROVIDER_API_KEY", "scripted-key-0123456789"),
+                ("COPILOT_MODEL", "scripted-text"),
             ]),
         }
     }

@@ -78,7 +78,7 @@ fn answers_of_tools(body: &Value) -> Vec<String> {
 
 #[test]
 fn an_agent_without_a_person_is_told_before_it_ends_and_once() {
-    for cli in [Cli::Claude, Cli::Codex] {
+    for cli in [Cli::Claude, Cli::Codex, Cli::Copilot] {
         let model = Model::new();
         let home = prepared(cli, &model, &["--allow-launch"]);
         let mut gate = home.gate("gate");

@@ -4,6 +4,7 @@
 //! Built with the feature `real-agents` alone: without those programs there is nothing to test.
 
 mod clis;
+mod copilot;
 mod launch;
 mod opencode;
 mod terminal;
