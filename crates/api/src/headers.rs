@@ -36,7 +36,8 @@ pub const LAST_EVENT_ID: &str = "last-event-id";
 /// The session a caller says it belongs to, and how it knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionClaim {
-    /// How it knows: `explicit` (option or MEANWHILE_SESSION), or the agent that said so (`claude`, `codex`, ...).
+    /// How it knows: `explicit` (option or MEANWHILE_SESSION), or the agent that said so (`claude`, `codex`, ...),
+    /// or nobody (`mcp`: it was made up).
     pub source: String,
     /// The session.
     pub name: String,
@@ -45,6 +46,19 @@ pub struct SessionClaim {
 impl SessionClaim {
     /// The source of a claim by option or MEANWHILE_SESSION.
     pub const EXPLICIT: &'static str = "explicit";
+
+    /// The source of a name that was made up for a client that says nothing: whoever knows better may.
+    pub const MADE_UP: &'static str = "mcp";
+
+    /// The source of a session of a server that anybody may ask: what has started it says nothing of who asks.
+    pub const OVER_HTTP: &'static str = "http";
+
+    /// The agent that said so; none where no agent did.
+    #[must_use]
+    pub fn agent(&self) -> Option<&str> {
+        let nobody = [SessionClaim::EXPLICIT, SessionClaim::MADE_UP, SessionClaim::OVER_HTTP];
+        Some(self.source.as_str()).filter(|source| !nobody.contains(source))
+    }
 
     /// A claim by option or MEANWHILE_SESSION.
     pub fn explicit(name: impl Into<String>) -> SessionClaim {
@@ -67,6 +81,15 @@ impl SessionClaim {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_agents_word_is_an_agents() {
+        let of = |source: &str| SessionClaim { source: source.to_owned(), name: "s".to_owned() };
+        assert_eq!(of("claude").agent(), Some("claude"));
+        for source in ["explicit", "mcp", "http"] {
+            assert_eq!(of(source).agent(), None, "{source}");
+        }
+    }
 
     #[test]
     fn a_session_claim_survives_its_header() {

@@ -12,6 +12,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::caller::CallerContext;
 use crate::cause::Cause;
 use crate::duration::Span;
 use crate::error::{ApiError, ErrorCode};
@@ -216,17 +217,39 @@ pub struct AckReply {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "doing", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PresenceRequest {
+    /// It begins or goes on, by the name that is claimed, in the agent process that has started the caller. From now on
+    /// what that process has started speaks for it.
+    Began {
+        /// Whether that process has left the conversation it was in before.
+        place: Place,
+        /// What launches of the session inherit that ask for it; as before when null. A terminal is not looked at.
+        #[serde(default)]
+        caller: Option<CallerContext>,
+    },
+    /// It is closed: what was recorded for its launches is deleted.
+    Closed {},
     /// Its user has typed.
     Typed {},
     /// It works.
     Busy {},
     /// It waits for its user.
     Idle {},
-    /// It goes on as another session (cleared, resumed): running tasks and unread notices follow it.
+    /// It goes on as another session (cleared, resumed): running tasks and unread notices follow it. Where an agent
+    /// process is in it, only what that process has started may say so.
     Replaced {
         /// The new name.
         by: String,
     },
+}
+
+/// Where a conversation begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// In the place of the one before: the agent has one at a time. Running tasks and unread notices follow it.
+    Instead,
+    /// Beside others of the same process.
+    Beside,
 }
 
 /// What followed from it.

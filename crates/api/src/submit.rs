@@ -301,9 +301,25 @@ pub struct SubmitRequest {
     pub tasks: Vec<NewTask>,
     /// What they inherit.
     pub caller: CallerContext,
+    /// Whose environment and directory of those.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub inherit: Inherit,
     /// How much to answer.
     #[serde(default)]
     pub detail: Detail,
+}
+
+/// Whose environment and directory new tasks inherit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Inherit {
+    /// The caller's: a command line is where its user is.
+    #[default]
+    Caller,
+    /// Those that the hooks of the caller's session have recorded, else those of the agent process that the caller was
+    /// started by, else the caller's: an agent's servers are often started with three variables and in another
+    /// directory. `env_from` of the task says which it was.
+    Session,
 }
 
 /// How much to answer about each accepted task.

@@ -19,7 +19,7 @@ use meanwhile_api::output::{Gap, OutputQuery, OutputReply};
 use meanwhile_api::query::Query;
 use meanwhile_api::select::Select;
 use meanwhile_api::submit::{
-    Accepted, After, Condition, Detail, EnvProfile, NewTask, OnWaiting, Stdin, StdinReply,
+    Accepted, After, Condition, Detail, EnvProfile, Inherit, NewTask, OnWaiting, Stdin, StdinReply,
     SubmitReply, SubmitRequest,
 };
 use meanwhile_api::task::{
@@ -311,6 +311,7 @@ fn requests_survive_with_bytes_that_are_not_utf8() {
     check(SubmitRequest {
         tasks: vec![full_new_task(), NewTask::default()],
         caller: caller(),
+        inherit: Inherit::Session,
         detail: Detail::Ids,
     });
     check(RetryRequest { caller: caller() });

@@ -68,9 +68,20 @@ impl Context {
             ("codex", "CODEX_THREAD_ID"),
             ("copilot", "COPILOT_AGENT_SESSION_ID"),
         ];
-        agents.into_iter().find_map(|(source, name)| {
+        let said = |(source, name): (&str, &str)| {
             Some(SessionClaim { source: source.to_owned(), name: variable(name)? })
-        })
+        };
+        let mut said: Vec<SessionClaim> = agents.into_iter().filter_map(said).collect();
+        let nearest = match said.len() {
+            0 => return None,
+            1 => 0,
+            // One of them runs in the other's shell, and each has left its word.
+            _ => {
+                let sources: Vec<&str> = said.iter().map(|claim| claim.source.as_str()).collect();
+                entry::nearest_agent(&sources).unwrap_or(0)
+            }
+        };
+        Some(said.swap_remove(nearest))
     }
 
     /// Whether, as far as we can know, a person calls: somebody whose "all" means all sessions. The daemon knows

@@ -113,6 +113,11 @@ pub(crate) fn callers() -> Vec<Vec<Vec<u8>>> {
     front::callers()
 }
 
+/// Which of these agents is the nearest of the processes that led to this one.
+pub(crate) fn nearest_agent(names: &[&str]) -> Option<usize> {
+    front::nearest_agent(names)
+}
+
 /// What this process was started with.
 fn surroundings(globals: &Globals) -> Surroundings {
     Surroundings {

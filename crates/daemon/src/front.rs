@@ -145,6 +145,14 @@ pub fn ages(program: &str) -> Vec<std::time::Duration> {
     meanwhile_host::running::ages(program)
 }
 
+/// Which of these agents has started this process, the nearest first; none if none is among those that led to it.
+#[must_use]
+pub fn nearest_agent(names: &[&str]) -> Option<usize> {
+    let led = callers();
+    let mut led = led.iter().filter(|words| !meanwhile_host::proc::is_shell_with_a_line(words));
+    led.find_map(|words| names.iter().position(|name| meanwhile_host::proc::is_named(words, name)))
+}
+
 /// The arguments of the processes that led to this one, the nearest first: an agent that calls a hook is among them.
 #[must_use]
 pub fn callers() -> Vec<Vec<Vec<u8>>> {

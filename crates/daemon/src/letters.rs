@@ -17,6 +17,7 @@ use meanwhile_api::ApiError;
 use meanwhile_core::inbox::Manner;
 use meanwhile_core::input::Until;
 use meanwhile_core::machine::{LaneView, TaskView};
+use meanwhile_core::sessions::{AgentProcess, Begins, Surroundings};
 use meanwhile_core::spec::{Placement, Readiness};
 use meanwhile_core::{
     Actor, Answer, AttemptToken, Event, NoticeId, RequestId, SessionId, State, TaskId, TaskSpec,
@@ -84,6 +85,15 @@ pub enum Ask {
     Presence { session: SessionId, what: Heard },
     /// A session goes on under another name.
     Rebind { from: SessionId, to: SessionId },
+    /// An agent process is in a session.
+    Begin {
+        process: AgentProcess,
+        session: SessionId,
+        how: Begins,
+        surroundings: Option<Surroundings>,
+    },
+    /// The conversation of an agent process is closed.
+    Close { process: AgentProcess, session: SessionId },
     /// How the scheduler sees these now (none: it has ended or is unknown).
     Views(Vec<TaskId>),
     /// Write down what may wait for the next commit: somebody is about to count it.
@@ -125,7 +135,7 @@ pub struct WaitFor {
 pub struct DeliverFor {
     /// Whose; none is everybody's.
     pub session: Option<SessionId>,
-    /// Who takes it: what is leased to this holder comes again.
+    /// Who takes it, as [`Holder`] writes it: what is leased to this holder comes again.
     pub holder: String,
     /// Whether a turn of the parent is started by it.
     pub manner: Manner,
@@ -135,6 +145,36 @@ pub struct DeliverFor {
     pub timeout: Option<Duration>,
     /// Most notices to be handed out.
     pub at_most: usize,
+}
+
+/// Who takes notices, as it is written: the way, a random word of the client's, and the process that asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder<'a> {
+    /// By which way.
+    pub route: &'a str,
+    /// The client's.
+    pub word: &'a str,
+    /// What is leased to a process that is gone is free at once.
+    pub process: Option<AgentProcess>,
+}
+
+impl std::fmt::Display for Holder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { route, word, process } = self;
+        match process {
+            Some(AgentProcess { pid, start_time }) => {
+                write!(f, "{route}:{word}@{pid}.{start_time}")
+            }
+            None => write!(f, "{route}:{word}@"),
+        }
+    }
+}
+
+/// The process in a written holder.
+#[must_use]
+pub fn process_of_holder(text: &str) -> Option<AgentProcess> {
+    let (pid, start_time) = text.rsplit_once('@')?.1.split_once('.')?;
+    Some(AgentProcess { pid: pid.parse().ok()?, start_time: start_time.parse().ok()? })
 }
 
 /// What came of it.

@@ -25,6 +25,7 @@ pub mod prepare;
 pub mod readiness;
 pub mod retention;
 pub mod run;
+pub mod sessions;
 pub mod settings;
 mod signals;
 pub mod tell;

@@ -36,6 +36,7 @@ use crate::hidden;
 use crate::http::caller::{self, Caller};
 use crate::http::handlers::{config, find_in, inbox, lists, output, upkeep};
 use crate::output::{PageRequest, Pager};
+use crate::sessions;
 use crate::settings::{self, Isolation, Settings};
 use crate::view::{LimitsHeld, Viewer, lane_object};
 
@@ -112,7 +113,7 @@ impl Offline {
                 return Err(ApiError::new(ErrorCode::Store, error.to_string()).hint(error.hint()));
             }
         };
-        let reader: Box<dyn Reader> = match SqliteReader::open(&self.paths.database()) {
+        let mut reader: Box<dyn Reader> = match SqliteReader::open(&self.paths.database()) {
             Ok(reader) => Box::new(reader),
             // Nothing has been run yet: as good as an empty store.
             Err(StoreError::Missing { .. }) => Box::new(MemoryStore::new(Identity {
@@ -125,12 +126,14 @@ impl Offline {
             }
             Err(error) => return Err(store_error(&error)),
         };
-        Ok(Found {
-            home,
-            reader,
-            caller: caller::outside(self.claim.as_ref())?,
-            settings: self.settings()?,
-        })
+        let known = reader.sessions().map_err(|error| store_error(&error))?;
+        // Numbers of processes are not looked at: only names lead on.
+        let known = sessions::from_text(known.as_deref(), "");
+        let caller = match caller::outside(self.claim.as_ref())? {
+            Caller::Session(session) => Caller::Session(known.current(&session)),
+            other => other,
+        };
+        Ok(Found { home, reader, caller, settings: self.settings()? })
     }
 
     fn settings(&self) -> Result<Settings, ApiError> {

@@ -39,6 +39,8 @@ pub struct Launcher {
     pub is_person: bool,
     /// The one session whose tasks it may name; none for all.
     pub only_session: Option<SessionId>,
+    /// Whose environment and directory its tasks inherit, in a word for `env_from`.
+    pub env_from: &'static str,
 }
 
 /// A checked batch.

@@ -20,13 +20,14 @@ use meanwhile_host::home::{Home, HomePaths, SOCKET};
 use meanwhile_host::lock::{DaemonLock, LockError};
 use meanwhile_host::machine::{FileSystem, Machine, file_system};
 use meanwhile_host::spawn_supervisor::{Executable, SupervisorStarter};
-use meanwhile_store::{Identity, SqliteStore};
+use meanwhile_store::{Identity, Reader as _, SqliteStore, StoreError};
 use meanwhile_supervisor::wire::Init;
 use tokio::sync::watch;
 
 use crate::engine::refusals::store_error;
 use crate::engine::{Ending, Engine, Parts, Starter, StarterInputs};
 use crate::letters::{Bell, Postbox};
+use crate::sessions;
 use crate::settings::{self, Isolation, Settings};
 
 /// Files of a store and of logs may grow to this at least, 128 MiB: a log's default cap, twice.
@@ -116,7 +117,7 @@ fn serve(
     log_start(&paths);
     refuse_network_home(&home, &settings)?;
     let machine = Machine::read().map_err(|e| cannot("find out which machine this is", &e))?;
-    let store = open_store(&paths, &machine)?;
+    let (store, sessions, known) = open_store(&paths, &machine)?;
     meanwhile_faultpoint::fault_point!("daemon.store-open");
     let cgroups = cgroups(&paths, &environment, &settings);
     let leaf = cgroups.as_ref().ok().map(cgroup::Subtree::leaf);
@@ -138,6 +139,7 @@ fn serve(
             home: Arc::clone(&home),
             settings: Arc::new(RwLock::new(Arc::clone(&settings))),
             committed: committed_seen,
+            sessions: known,
             cgroups: cgroups.clone(),
             env_gate: Arc::clone(&env_gate),
         },
@@ -152,6 +154,7 @@ fn serve(
         postbox,
         bell,
         committed,
+        sessions,
         readiness: server.readiness(),
         starter,
         env_gate,
@@ -222,9 +225,17 @@ fn log_panics() {
     }));
 }
 
-fn open_store(paths: &HomePaths, machine: &Machine) -> Result<SqliteStore, ApiError> {
-    let identity = identity(machine);
-    SqliteStore::open(&paths.database(), &identity).map_err(|error| store_error(&error))
+/// The store, and what it knows of sessions.
+fn open_store(
+    paths: &HomePaths,
+    machine: &Machine,
+) -> Result<(SqliteStore, sessions::Publisher, sessions::Known), ApiError> {
+    let failed = |error: StoreError| store_error(&error);
+    let mut store = SqliteStore::open(&paths.database(), &identity(machine)).map_err(failed)?;
+    let known = store.sessions().map_err(failed)?;
+    let known = sessions::from_text(known.as_deref(), &machine.boot);
+    let (publisher, known) = watch::channel(Arc::new(known));
+    Ok((store, publisher, known))
 }
 
 /// The machine in the store's words.

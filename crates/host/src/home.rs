@@ -213,6 +213,14 @@ impl Home {
         self.state.subdir("env")
     }
 
+    /// The directory of environments that agents have recorded for the launches of their sessions.
+    ///
+    /// # Errors
+    /// When it cannot be made or is not private.
+    pub fn session_env(&self) -> Result<Dir, DirError> {
+        self.state.subdir("session-env")
+    }
+
     /// The directory of spooled standard inputs.
     ///
     /// # Errors

@@ -15,6 +15,8 @@ pub use meanwhile_supervisor::process::Identity;
 use meanwhile_supervisor::process::{start_time, stat};
 use rustix::process::{Pid, PidfdFlags};
 
+use crate::environment::Environment;
+
 /// The identity of a process that is there (a zombie is).
 #[must_use]
 pub fn identity(pid: u32) -> Option<Identity> {
@@ -70,6 +72,44 @@ pub fn arguments(pid: u32) -> Vec<Vec<u8>> {
     }
 }
 
+/// Whether these are the arguments of a shell that was given a line: `sh -c LINE`, `bash -lc LINE`. Agents call hooks and
+/// tools by such.
+#[must_use]
+pub fn is_shell_with_a_line(arguments: &[Vec<u8>]) -> bool {
+    let [program, option, ..] = arguments else { return false };
+    let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let is_shell = matches!(name, b"sh" | b"bash" | b"dash" | b"ash" | b"zsh" | b"ksh" | b"fish");
+    is_shell && option.starts_with(b"-") && !option.starts_with(b"--") && option.contains(&b'c')
+}
+
+/// Whether the first words of these arguments have this name (lower case): of the program, of its interpreter's script, or
+/// of an option's between them.
+#[must_use]
+pub fn is_named(arguments: &[Vec<u8>], name: &str) -> bool {
+    /// `node --option SCRIPT`.
+    const FIRST_WORDS: usize = 3;
+    let has_it = |word: &Vec<u8>| String::from_utf8_lossy(word).to_ascii_lowercase().contains(name);
+    !name.is_empty() && arguments.iter().take(FIRST_WORDS).any(has_it)
+}
+
+/// The environment that a process was started with, and its directory; `None` when it is gone or not ours to look at.
+#[must_use]
+pub fn surroundings(process: Identity) -> Option<(Environment, PathBuf)> {
+    let entries = fs::read(format!("/proc/{}/environ", process.pid)).ok()?;
+    let cwd = fs::read_link(format!("/proc/{}/cwd", process.pid)).ok()?;
+    let environment = Environment::from_entries(entries.split(|byte| *byte == 0));
+    // Looked at after the reading: else it may have been another's.
+    (identity(process.pid) == Some(process)).then_some((environment, cwd))
+}
+
+/// The name of a process as the kernel shows it: 15 bytes at most. It may call itself anything.
+#[must_use]
+pub fn name(pid: u32) -> Option<String> {
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let name = String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(&name)).into_owned();
+    Some(name.chars().filter(|c| !c.is_control()).collect())
+}
+
 /// The cgroup v2 path of a process, as seen from our cgroup namespace. `None` when it is gone, or
 /// where there is no unified hierarchy.
 #[must_use]
@@ -118,6 +158,45 @@ mod tests {
         check("4:memory:/x\n0::/a/b\n", Some("/a/b"));
         check("0::/a/t-1 (deleted)\n", Some("/a/t-1"));
         check("4:memory:/x\n", None);
+    }
+
+    #[test]
+    fn a_shell_that_was_given_a_line_is_known_from_others() {
+        let check = |line: &str, expected: bool| {
+            let words: Vec<Vec<u8>> =
+                line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+            assert_eq!(is_shell_with_a_line(&words), expected, "{line}");
+        };
+        check("/bin/sh -c meanwhile", true);
+        check("bash -lc meanwhile", true);
+        check("bash /usr/bin/claude", false);
+        check("bash --rcfile c", false);
+        check("-bash", false);
+        check("claude -c", false);
+    }
+
+    #[test]
+    fn an_agent_is_known_by_its_first_words() {
+        let check = |line: &str, expected: bool| {
+            let words: Vec<Vec<u8>> =
+                line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+            assert_eq!(is_named(&words, "claude"), expected, "{line}");
+        };
+        check("claude", true);
+        check("/usr/bin/Claude --resume", true);
+        check("node --no-warnings /lib/claude-code/cli.js", true);
+        check("vim -R notes of-claude.md", false);
+        check("codex", false);
+        assert!(!is_named(&[b"x".to_vec()], ""));
+    }
+
+    #[test]
+    fn our_surroundings_are_those_we_were_started_with() {
+        let own = own_identity().unwrap();
+        let (environment, cwd) = surroundings(own).unwrap();
+        assert_eq!(cwd, std::env::current_dir().unwrap());
+        assert!(!environment.is_empty());
+        assert!(surroundings(Identity { start_time: own.start_time + 1, ..own }).is_none());
     }
 
     #[test]

@@ -30,7 +30,10 @@ const ARGUMENT: &str = "meanwhile_session";
 const OPENCODE: &str = "opencode";
 
 /// The source of a session that we made up for a client that says nothing.
-pub(crate) const MADE_UP: &str = "mcp";
+pub(crate) const MADE_UP: &str = SessionClaim::MADE_UP;
+
+/// The source of a session of a server that anybody may ask: what it was started by says nothing of who asks.
+const OVER_HTTP: &str = SessionClaim::OVER_HTTP;
 
 /// The HTTP header of a session with its state on our side (MCP before 2026-07-28).
 const MCP_SESSION: &str = "mcp-session-id";
@@ -116,7 +119,8 @@ impl Sessions {
             // Without a state on our side nothing tells two windows of one program apart but this header of ours.
             None => format!("mcp-{program}"),
         };
-        SessionClaim { source: MADE_UP.to_owned(), name }
+        let source = if self.only_client.is_some() { MADE_UP } else { OVER_HTTP };
+        SessionClaim { source: source.to_owned(), name }
     }
 }
 
@@ -143,7 +147,7 @@ fn in_arguments(
 /// A client over HTTP may name its session in a header of its configuration.
 fn in_header(call: &RequestContext<RoleServer>) -> Option<SessionClaim> {
     let name = header(call, SESSION).filter(|name| is_name(name))?;
-    Some(SessionClaim { source: MADE_UP.to_owned(), name })
+    Some(SessionClaim { source: OVER_HTTP.to_owned(), name })
 }
 
 fn header(call: &RequestContext<RoleServer>, name: &str) -> Option<String> {

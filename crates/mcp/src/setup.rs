@@ -19,7 +19,8 @@ pub struct Setup {
     pub connect: Connect,
     /// The session this process says it belongs to, by an option or by the agent that started it.
     pub claim: Option<SessionClaim>,
-    /// What launches inherit: this process's directory, environment, umask and limits.
+    /// What launches inherit that nobody has recorded anything for: this process's directory, environment, umask and
+    /// limits.
     pub caller: CallerContext,
     /// Where waits are put down that are for more tasks than an id should name.
     pub shelf: Shelf,

@@ -30,7 +30,7 @@ use meanwhile_integrations::Agent;
 use meanwhile_integrations::hook::{self, Beginning, Call, Moment, Speech};
 
 use crate::cli::{Action, Answer};
-use crate::command::waiter;
+use crate::command::{presence, waiter};
 use crate::context::Context;
 use crate::entry::{self, WithoutDaemon};
 use crate::failure::Failure;
@@ -127,6 +127,9 @@ fn client(context: &Context, claim: &SessionClaim) -> Result<Option<Client>, Fai
 }
 
 fn answer(context: &Context, agent: Agent, event: &str, call: &Call) -> Answer {
+    if !call.subagent && call.moment == Moment::End {
+        return leave(context, agent, call);
+    }
     if call.subagent || !hook::can_hear(call.moment) {
         return Ok(0);
     }
@@ -148,10 +151,21 @@ fn answer(context: &Context, agent: Agent, event: &str, call: &Call) -> Answer {
     Ok(0)
 }
 
+/// The conversation is closed: there is nobody to tell anything, and nothing to start a daemon for.
+fn leave(context: &Context, agent: Agent, call: &Call) -> Answer {
+    let of = Some(claim(agent, call));
+    let client = entry::client_of(&context.globals, of, WithoutDaemon::Fail, None)?;
+    context.block_on(async {
+        let _given_up = tokio::time::timeout(PATIENCE, presence::closed(&client)).await;
+        Ok(0)
+    })
+}
+
 /// What is said, and the notices that are in it.
 type Said = Option<(Speech, Vec<String>)>;
 
 async fn say(client: &Client, agent: Agent, call: &Call, holding: bool) -> Result<Said, ApiError> {
+    presence::began(client, agent, call).await;
     match call.moment {
         Moment::Start(Beginning::Compacted) => {
             let reply = client.compaction().await?;
@@ -267,6 +281,7 @@ fn wait(context: &Context, agent: Agent, call: &Call) -> Answer {
         return waiter::wait(context, &client, WAITER).map(|()| 0);
     }
     context.block_on(async {
+        presence::began(&client, agent, call).await;
         let reply = take(&client, true, None).await?;
         let Some(digest) = &reply.digest else { return Ok(0) };
         context.note(digest);

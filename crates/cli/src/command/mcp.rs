@@ -37,8 +37,8 @@ const WAIT_KEPT: Duration = Duration::from_secs(60 * 24 * 3_600);
 
 /// Serve MCP, for agents, over standard input and output
 ///
-/// An agent's configuration names this command; the agent starts it. Launches run with this process's directory and
-/// environment and belong to the session of the agent that calls.
+/// An agent's configuration names this command; the agent starts it. Launches belong to the session of the agent that
+/// calls and run with the directory and environment that its hooks have recorded, else with the agent's or this process's.
 #[derive(Debug, Args)]
 pub(crate) struct Mcp {
     /// Serve Streamable HTTP at /mcp on this address of loopback instead; port 0 takes a free one

@@ -35,6 +35,7 @@ mod batch;
 mod caller;
 mod options;
 mod pages;
+mod presence;
 mod rehearsal;
 mod verdict;
 mod waiter;

@@ -10,7 +10,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, ValueHint};
 use meanwhile_api::client::Client;
 use meanwhile_api::select::Select;
-use meanwhile_api::submit::{Detail, NewTask, Stdin, SubmitReply, SubmitRequest};
+use meanwhile_api::submit::{Detail, Inherit, NewTask, Stdin, SubmitReply, SubmitRequest};
 use meanwhile_api::task::Task;
 use meanwhile_api::wait::WaitRequest;
 use meanwhile_api::{ApiError, ErrorCode, ExitCode, OsText, TaskId, limits};
@@ -88,7 +88,8 @@ impl Run {
             }
             let detail =
                 if context.globals.json || wait || follow { Detail::Tasks } else { Detail::Ids };
-            let request = SubmitRequest { tasks: vec![task], caller, detail };
+            let request =
+                SubmitRequest { tasks: vec![task], caller, inherit: Inherit::Caller, detail };
             let reply = match client.submit(&request).await {
                 Ok(reply) => reply,
                 Err(error) => return refused_start(with_advice(error, advice), wait || follow),
@@ -145,7 +146,8 @@ impl Run {
         let client = context.client()?;
         context.block_on(async {
             let tasks = std::mem::take(&mut batch.tasks);
-            let request = SubmitRequest { tasks, caller, detail: Detail::Ids };
+            let request =
+                SubmitRequest { tasks, caller, inherit: Inherit::Caller, detail: Detail::Ids };
             let reply = client.submit(&request).await.map_err(|error| batch.name_line(error))?;
             warn(context, &reply);
             let mut lines = String::new();

@@ -126,7 +126,11 @@ fn a_session_that_becomes_another_takes_its_tasks_and_unread_notices_along() {
     let running = home.cli(["--session", "old", "run", "--shell", &gate.shell()]).ok();
     let replaced = json!({ "doing": "replaced", "by": "new" });
     assert_eq!(post(&home, "old", "/v1/inbox/presence", &replaced).json(), json!({ "unread": 1 }));
-    assert_eq!((unread(&home, "old"), unread(&home, "new")), (0, 1));
+    assert_eq!(
+        (unread(&home, "old"), unread(&home, "new")),
+        (1, 1),
+        "the old name leads to the new"
+    );
     for id in [over.trim(), running.trim()] {
         assert_eq!(home.status(id)["session"], "new");
     }

@@ -52,6 +52,9 @@ impl Engine {
                 return Ok(());
             }
             Ask::Rebind { from, to: session } => self.rebind(now, from, session, turn),
+            Ask::Begin { process, session, how, surroundings } => {
+                self.begin(now, (process, session), how, surroundings, turn)
+            }
             Ask::Stop { cancel_all, hand_over, by } => {
                 let replies = vec![PendingReply { to, reply: Ok(Reply::Done), request: None }];
                 let stopping = Stopping { after_all_ended: cancel_all, hand_over, replies };
@@ -99,6 +102,7 @@ impl Engine {
             }
             Ask::Acknowledge { ids, at_once } => self.acknowledge(now, ids, at_once),
             Ask::Presence { session, what } => self.heard_of(now, session, what),
+            Ask::Close { process, session } => return self.close(process, &session),
             Ask::Ready { task, token, how } => {
                 self.apply(now, Input::Ready { task, token, how }, turn);
             }
@@ -116,6 +120,7 @@ impl Engine {
             | Ask::Wait { .. }
             | Ask::Deliver { .. }
             | Ask::Rebind { .. }
+            | Ask::Begin { .. }
             | Ask::Stop { .. } => unreachable!("taken before"),
         }
         Reply::Done
@@ -178,8 +183,10 @@ impl Engine {
                 ids.push(id);
                 continue;
             }
-            let PreparedTask { id, spec, placement } =
+            let PreparedTask { id, spec, mut placement } =
                 tasks.next().expect("one entry for every task that is not known");
+            // It may go on under another name since this was asked.
+            placement.session = self.known.sessions.current(&placement.session);
             ids.push(id);
             fresh.push(NewTask { id, spec, placement, ended_dependencies: Vec::new() });
         }

@@ -42,12 +42,14 @@ impl Engine {
             })
             .filter(|(_, bytes)| bytes.len() <= SAVED_REPLY_BYTES)
             .collect();
-        if self.deferred.is_empty() && saved.is_empty() && self.inbox.marks.is_empty() {
+        let sessions = self.known.unwritten(&self.starter.identity().boot);
+        let nothing = self.deferred.is_empty() && saved.is_empty() && self.inbox.marks.is_empty();
+        if nothing && sessions.is_none() {
             self.flush_at = None;
             return Ok(());
         }
         let due = self.flush_at.is_some_and(|at| at <= now.boot) || self.stopping.is_some();
-        if waits && saved.is_empty() && !due {
+        if waits && saved.is_empty() && sessions.is_none() && !due {
             self.flush_at.get_or_insert(now.boot.after(DEFER));
             return Ok(());
         }
@@ -61,6 +63,7 @@ impl Engine {
             events: &events,
             notices: &notices,
             replies: &replies,
+            sessions: sessions.as_deref(),
             ..Batch::default()
         };
         meanwhile_faultpoint::fault_point!("commit.before", events.iter().map(|e| e.fact.name()));
@@ -74,6 +77,7 @@ impl Engine {
         }
         .map_err(Ending::Store)?;
         meanwhile_faultpoint::fault_point!("commit.after", events.iter().map(|e| e.fact.name()));
+        self.known.written();
         self.status.commits += 1;
         self.status.events += events.len() as u64;
         self.committed.send_replace(committed.last_seq);

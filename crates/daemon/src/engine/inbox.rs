@@ -21,7 +21,8 @@ use tokio::sync::oneshot;
 
 use super::refusals::store_error;
 use super::{Ending, Engine};
-use crate::letters::{DeliverFor, Handed, Reply};
+use crate::letters::{DeliverFor, Handed, Reply, process_of_holder};
+use crate::sessions::is_there;
 
 /// How long whoever was handed a notice may take to say that it has arrived. A client that lives does so at once.
 const LEASE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -135,9 +136,11 @@ impl Engine {
         &mut self,
         now: Now,
         id: WaitId,
-        want: DeliverFor,
+        mut want: DeliverFor,
         to: oneshot::Sender<Result<Reply, ApiError>>,
     ) {
+        // It may go on under another name since this was asked.
+        want.session = want.session.map(|session| self.known.sessions.current(&session));
         let until = want.timeout.map(|timeout| now.boot.after(timeout));
         let listener = Listener { id, to, until, again_at: Some(now.boot), want };
         if !listener.want.wait {
@@ -183,14 +186,14 @@ impl Engine {
         }
     }
 
-    /// A session goes on under another name.
-    pub(super) fn rebind(
+    /// What a session that goes on under another name has running and has not heard follows it.
+    pub(super) fn move_over(
         &mut self,
         now: Now,
         from: SessionId,
         to: SessionId,
         turn: &mut Turn,
-    ) -> Result<Reply, ApiError> {
+    ) -> Result<(), ApiError> {
         let open = self.store.open_notices(Some(&from), OPEN_PER_SESSION);
         let mut ended: Vec<TaskId> =
             open.map_err(|e| store_error(&e))?.into_iter().map(|notice| notice.id.task).collect();
@@ -204,7 +207,7 @@ impl Engine {
             listener.answer(Handed::TakenOver);
         }
         self.apply(now, Input::Rebind { from, to, ended }, turn);
-        Ok(Reply::Done)
+        Ok(())
     }
 
     /// After the answers of a turn: hands out what is to be told now.
@@ -292,7 +295,11 @@ impl Engine {
         open.retain(|notice| !marked.contains(&notice.id));
         let mut next: Option<Boot> = None;
         open.retain(|notice| match &notice.delivery {
-            Delivery::Leased { holder, until } if *holder != want.holder => {
+            Delivery::Leased { holder, until }
+                if *holder != want.holder
+                    // Nobody will say that it has arrived where its holder is gone.
+                    && process_of_holder(holder).is_none_or(is_there) =>
+            {
                 match left_of(*until, now) {
                     None => true,
                     Some(left) => {

@@ -20,6 +20,7 @@ mod recover;
 pub mod refusals;
 mod remains;
 mod select;
+mod sessions;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -74,6 +75,8 @@ pub struct Parts {
     pub bell: Arc<Bell>,
     /// Says how far the event log is committed.
     pub committed: watch::Sender<u64>,
+    /// Has what the store knew of sessions, and is told what is known since.
+    pub sessions: crate::sessions::Publisher,
     /// Starts readiness checks on the HTTP runtime.
     pub readiness: Box<dyn ReadinessWatch>,
     /// Makes supervisors and their start specs.
@@ -151,6 +154,7 @@ pub struct Engine {
     /// Tasks forgotten in this turn: the store has them until its commit.
     just_forgotten: HashSet<TaskId>,
     inbox: inbox::Inbox,
+    known: sessions::Known,
 }
 
 struct Stopping {
@@ -174,6 +178,7 @@ impl Engine {
             postbox,
             bell,
             committed,
+            sessions,
             readiness,
             starter,
             env_gate,
@@ -228,6 +233,7 @@ impl Engine {
             log_look_at: now.boot,
             just_forgotten: HashSet::new(),
             inbox: inbox::Inbox::default(),
+            known: sessions::Known::new(sessions),
         };
         meanwhile_faultpoint::fault_point!("engine.loaded");
         let mut turn = Turn::default();

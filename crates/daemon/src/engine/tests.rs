@@ -129,6 +129,7 @@ impl Bench {
             postbox: self.postbox.clone(),
             bell,
             committed: watch::channel(0).0,
+            sessions: watch::channel(Arc::default()).0,
             readiness: Box::new(NoChecks),
             starter,
             env_gate: Arc::default(),

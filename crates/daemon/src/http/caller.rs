@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   inside a task (cgroup, else a supervisor among the ancestors)  ── that task, its session, always
-//!   outside, with a claim (--session, an agent's own word)         ── that session
+//!   outside, with a claim (--session, an agent's own word)         ── that session, by the name it goes on under
+//!   outside, below a registered agent process                      ── the session that this one is in
 //!   outside, without                                               ── a person: session `user`
 //!   processes that cannot be seen                                  ── reads and waits only
 //! ```
@@ -16,15 +17,17 @@ use std::sync::{Mutex, PoisonError};
 
 use meanwhile_api::headers::SessionClaim;
 use meanwhile_api::{ApiError, ErrorCode};
+use meanwhile_core::sessions::{AgentProcess, Sessions};
 use meanwhile_core::spec::Placement;
 use meanwhile_core::{Actor, SessionId, State, TaskId};
 use meanwhile_host::caller::{self, Attempt, Peer};
-use meanwhile_host::proc::Identity;
+use meanwhile_host::proc::{self, Identity};
 use meanwhile_host::spawn_supervisor::socket_name;
 use meanwhile_store::{Filter, Reader};
 use meanwhile_supervisor::owner::Owner;
 
 use super::context::Context;
+use crate::sessions::agent_process;
 
 /// More running tasks than this are not looked through for the one a caller is in.
 const ACTIVE_MAX: usize = 10_000;
@@ -42,7 +45,7 @@ pub(super) struct Connection {
 #[derive(Clone, Copy, Debug)]
 enum Evidence {
     InTask(TaskId),
-    Outside,
+    Outside(Identity),
     Unseen,
 }
 
@@ -72,8 +75,16 @@ impl Connection {
     ) -> Result<Caller, ApiError> {
         match self.evidence(context) {
             Evidence::Unseen => Ok(Caller::Unseen),
-            Evidence::Outside => outside(claim),
+            Evidence::Outside(process) => found_outside(context, process, claim),
             Evidence::InTask(id) => inside(context, id, claim),
+        }
+    }
+
+    /// The process that asks, where it is in no task.
+    pub(super) fn origin(&self, context: &Context) -> Option<Identity> {
+        match self.evidence(context) {
+            Evidence::Outside(process) => Some(process),
+            Evidence::InTask(_) | Evidence::Unseen => None,
         }
     }
 
@@ -98,7 +109,7 @@ fn find_out(peer: &Peer, context: &Context) -> Evidence {
         caller::Caller::InTask { attempt, .. } => Evidence::InTask(attempt.task),
         // Left behind by a task whose supervisor stays, or one that ends right now.
         caller::Caller::Outside { .. } if below_supervisor.get() => Evidence::Unseen,
-        caller::Caller::Outside { .. } => Evidence::Outside,
+        caller::Caller::Outside { process } => Evidence::Outside(process),
         caller::Caller::Unseen | caller::Caller::Foreign { .. } => Evidence::Unseen,
     }
 }
@@ -122,6 +133,62 @@ fn attempt_of(context: &Context, supervisor: Identity) -> Option<Attempt> {
             .and_then(|view| view.header);
         header.is_some_and(|h| h.pid == supervisor.pid && h.start_time == supervisor.start_time)
     })
+}
+
+/// A caller outside of every task: what it says of itself may be old, and agents that say nothing are known by their tree.
+fn found_outside(
+    context: &Context,
+    process: Identity,
+    claim: Option<&SessionClaim>,
+) -> Result<Caller, ApiError> {
+    let said = outside(claim)?;
+    let sessions = context.sessions();
+    let source = claim.map(|claim| claim.source.as_str());
+    Ok(match said {
+        Caller::Session(name) if source == Some(SessionClaim::EXPLICIT) => {
+            Caller::Session(sessions.current(&name))
+        }
+        Caller::Session(name) if source == Some(SessionClaim::MADE_UP) => {
+            in_tree(&sessions, process).unwrap_or(Caller::Session(name))
+        }
+        Caller::Session(name) => Caller::Session(match sessions.registered().next() {
+            Some(_) => sessions.meant(&tree(process), &name),
+            None => sessions.current(&name),
+        }),
+        Caller::Person if claim.is_none() => in_tree(&sessions, process).unwrap_or(Caller::Person),
+        other => other,
+    })
+}
+
+/// The session of the nearest agent that this process was started by.
+fn in_tree(sessions: &Sessions, process: Identity) -> Option<Caller> {
+    sessions.registered().next()?;
+    let nearest = sessions.nearest(&tree(process))?;
+    Some(Caller::Session(nearest.session.clone()))
+}
+
+/// A process and its ancestors, nearest first.
+pub(super) fn tree(process: Identity) -> Vec<AgentProcess> {
+    ancestors(process).into_iter().map(agent_process).collect()
+}
+
+fn ancestors(process: Identity) -> Vec<Identity> {
+    let chain = proc::ancestry(process.pid);
+    // Gone, and its number another's: nothing is known of it.
+    if chain.first() == Some(&process) { chain } else { Vec::new() }
+}
+
+/// The process of this agent that has started a hook or a server of ours: the nearest ancestor, but for the shell that was
+/// given the line. It must have the agent's name in its first words: a hook that somebody tries out at a prompt must not
+/// turn that shell into an agent.
+pub(super) fn agent_of(process: Identity, agent: &str) -> Option<Identity> {
+    let parent = ancestors(process).into_iter().skip(1).find_map(|ancestor| {
+        let arguments = proc::arguments(ancestor.pid);
+        (!proc::is_shell_with_a_line(&arguments)).then_some((ancestor, arguments))
+    });
+    let (parent, arguments) = parent?;
+    let is_agent = proc::is_named(&arguments, agent);
+    (is_agent && meanwhile_supervisor::process::is_alive(parent)).then_some(parent)
 }
 
 /// A caller outside of every task, by what it says of itself.
@@ -261,6 +328,16 @@ mod tests {
         for bad in ["", "a\nb", &"x".repeat(201)] {
             assert_eq!(outside(Some(&claim("explicit", bad))).unwrap_err().code, ErrorCode::Usage);
         }
+    }
+
+    #[test]
+    fn a_process_that_is_not_the_agent_is_not_taken_for_it() {
+        let own = proc::own_identity().unwrap();
+        assert_eq!(agent_of(own, "no such agent"), None);
+        assert_eq!(agent_of(own, ""), None);
+        let other = Identity { start_time: own.start_time + 1, ..own };
+        assert_eq!(tree(other), []);
+        assert!(tree(own).len() > 1);
     }
 
     #[test]

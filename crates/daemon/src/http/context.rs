@@ -10,9 +10,11 @@ use std::time::Instant;
 
 use meanwhile_api::task::{Held, Task};
 use meanwhile_api::{ApiError, ErrorCode};
+use meanwhile_core::sessions::Sessions;
 use meanwhile_core::{Event, Fact, State, TaskId, Wall};
 use meanwhile_host::cgroup::{Controllers, NoCgroup, Subtree};
 use meanwhile_host::clock;
+use meanwhile_host::dir::DirError;
 use meanwhile_host::env_store::EnvStore;
 use meanwhile_host::home::Home;
 use meanwhile_store::{Reader, SqliteReader, StoreError, TaskRecord};
@@ -24,6 +26,7 @@ use crate::engine::refusals::store_error;
 use crate::growth::Growth;
 use crate::letters::{Ask, LiveTask, Postbox, Reply};
 use crate::readiness::Checks;
+use crate::sessions::Known;
 use crate::settings::Settings;
 use crate::view::{LimitsHeld, Viewer};
 
@@ -46,6 +49,8 @@ pub struct ContextInputs {
     pub settings: Arc<RwLock<Arc<Settings>>>,
     /// How far the event log is committed.
     pub committed: watch::Receiver<u64>,
+    /// What is known of sessions, as far as it is committed.
+    pub sessions: Known,
     /// Where tasks get a cgroup of their own, or why nowhere.
     pub cgroups: Result<Subtree, NoCgroup>,
     /// Held for reading while a captured environment is on its way into a submission.
@@ -60,6 +65,9 @@ pub struct Context {
     pub(super) home_hash: String,
     settings: Arc<RwLock<Arc<Settings>>>,
     pub(super) committed: watch::Receiver<u64>,
+    sessions: Known,
+    /// Environments of sessions; held while one is on its way into what is known.
+    pub(super) session_envs: tokio::sync::Mutex<EnvStore>,
     pub(super) cgroups: Result<Subtree, NoCgroup>,
     pub(super) env_gate: Arc<tokio::sync::RwLock<()>>,
     pub(super) envs: EnvStore,
@@ -84,16 +92,21 @@ pub(super) fn unwritable(error: &serde_json::Error) -> ApiError {
 impl Context {
     /// On the server's runtime.
     pub(super) fn new(inputs: ContextInputs) -> io::Result<Arc<Self>> {
-        let ContextInputs { postbox, home, settings, committed, cgroups, env_gate } = inputs;
+        let ContextInputs { postbox, home, settings, committed, sessions, cgroups, env_gate } =
+            inputs;
         let own_uid = rustix::process::geteuid().as_raw();
         crate::retention::delete_stale_uploads(&home, super::handlers::submit::UPLOAD_KEPT);
-        let envs = home.env().map_err(|error| io::Error::other(error.to_string()))?;
+        let opened = |error: DirError| io::Error::other(error.to_string());
+        let envs = home.env().map_err(opened)?;
+        let session_envs = home.session_env().map_err(opened)?;
         Ok(Arc::new(Self {
             postbox,
             home_hash: home.paths.hash(own_uid),
             home,
             settings,
             committed,
+            sessions,
+            session_envs: tokio::sync::Mutex::new(EnvStore::new(session_envs)),
             cgroups,
             env_gate,
             envs: EnvStore::new(envs),
@@ -116,6 +129,11 @@ impl Context {
             home: Arc::clone(&self.home),
             growth: Arc::clone(&self.growth),
         }
+    }
+
+    /// What is known of sessions.
+    pub(super) fn sessions(&self) -> Arc<Sessions> {
+        Arc::clone(&self.sessions.borrow())
     }
 
     /// The settings in force.

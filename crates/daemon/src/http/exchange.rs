@@ -18,6 +18,7 @@ use meanwhile_api::query::Query;
 use meanwhile_api::routes::{self, Answers, Effect};
 use meanwhile_api::{ApiError, ErrorCode, limits, version};
 use meanwhile_core::RequestId;
+use meanwhile_host::proc::Identity;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -37,6 +38,10 @@ pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) caller: Caller,
+    /// What it says of itself.
+    pub(super) claim: Option<SessionClaim>,
+    /// The process that asks, where it is in no task.
+    pub(super) origin: Option<Identity>,
     pub(super) request: Option<RequestId>,
     /// What stood for `{id}`.
     pub(super) id: String,
@@ -84,6 +89,8 @@ async fn route(
     };
     let asked = Asked {
         caller,
+        claim,
+        origin: connection.origin(context),
         request,
         id: found.id.unwrap_or_default(),
         query: head.uri.query().unwrap_or_default().to_owned(),

@@ -7,6 +7,7 @@ pub(crate) mod config;
 mod daemon;
 mod events;
 pub(crate) mod inbox;
+mod inherit;
 pub(crate) mod lists;
 pub(crate) mod output;
 pub(crate) mod submit;

@@ -14,7 +14,7 @@ use meanwhile_api::headers::SessionClaim;
 use meanwhile_api::list::ListQuery;
 use meanwhile_api::output::OutputQuery;
 use meanwhile_api::select::Select;
-use meanwhile_api::submit::{Detail, NewTask, Stdin, SubmitRequest};
+use meanwhile_api::submit::{Detail, Inherit, NewTask, Stdin, SubmitRequest};
 use meanwhile_api::task::State as WireState;
 use meanwhile_api::wait::{Until as WireUntil, Verdict, WaitRequest};
 use meanwhile_api::{ApiError, ErrorCode, OsText, Span};
@@ -173,6 +173,7 @@ fn bench() -> Bench {
         home: Arc::clone(&home),
         settings: Arc::new(RwLock::new(Arc::new(Settings::default()))),
         committed: seen,
+        sessions: watch::channel(Arc::default()).1,
         cgroups: Err(meanwhile_host::cgroup::NoCgroup::SwitchedOff),
         env_gate: Arc::default(),
     };
@@ -217,7 +218,12 @@ impl Bench {
         session: Option<&str>,
         tasks: Vec<NewTask>,
     ) -> Result<Vec<TaskId>, ApiError> {
-        let request = SubmitRequest { tasks, caller: self.caller(), detail: Detail::Tasks };
+        let request = SubmitRequest {
+            tasks,
+            caller: self.caller(),
+            inherit: Inherit::Caller,
+            detail: Detail::Tasks,
+        };
         let reply = self.run(self.client(session).submit(&request))?;
         assert_eq!(reply.tasks.len(), reply.accepted.len());
         Ok(reply.accepted.iter().map(|task| task.id.as_str().parse().unwrap()).collect())

@@ -56,7 +56,7 @@ pub(super) fn build(
             set,
             keep: words::kept_variables(&task.keep_env)?,
             profile: task.env_profile.map_or(shared.settings.env_profile, profile),
-            from: "caller".into(),
+            from: shared.launcher.env_from.into(),
         },
         process: process(shared)?,
         stdin: stdin(shared, task)?,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use meanwhile_api::caller::{CallerContext, TerminalSize};
-use meanwhile_api::submit::{After, Condition, Detail, Stdin as WireStdin};
+use meanwhile_api::submit::{After, Condition, Detail, Inherit, Stdin as WireStdin};
 use meanwhile_api::{OsText, Size, Span};
 use meanwhile_core::spec::{Command, Readiness, Stdin};
 use meanwhile_store::{Identity, MemoryStore};
@@ -27,6 +27,7 @@ fn person() -> Launcher {
         ancestors: Vec::new(),
         is_person: true,
         only_session: None,
+        env_from: "caller",
     }
 }
 
@@ -37,6 +38,7 @@ fn agent() -> Launcher {
         ancestors: Vec::new(),
         is_person: false,
         only_session: Some(session),
+        env_from: "caller",
     }
 }
 
@@ -47,7 +49,12 @@ fn store() -> MemoryStore {
 
 fn batch(tasks: Vec<NewTask>, launcher: &Launcher) -> Result<Batch, ApiError> {
     let dir = tempfile::tempdir().unwrap();
-    let request = SubmitRequest { tasks, caller: caller(dir.path()), detail: Detail::Ids };
+    let request = SubmitRequest {
+        tasks,
+        caller: caller(dir.path()),
+        inherit: Inherit::Caller,
+        detail: Detail::Ids,
+    };
     let environment = captured::read(&request.caller).unwrap();
     prepare(&mut store(), &request, &environment, launcher, &Settings::default())
 }
@@ -271,7 +278,12 @@ fn ten_thousand_entries_share_their_checks() {
             ..NewTask::default()
         })
         .collect();
-    let request = SubmitRequest { tasks, caller: caller(dir.path()), detail: Detail::Ids };
+    let request = SubmitRequest {
+        tasks,
+        caller: caller(dir.path()),
+        inherit: Inherit::Caller,
+        detail: Detail::Ids,
+    };
     let environment = captured::read(&request.caller).unwrap();
     let start = Instant::now();
     let batch =

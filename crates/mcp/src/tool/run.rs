@@ -3,7 +3,7 @@
 //! What it is for: one task or a batch, in one transaction; they are on disk when the answer is sent. What it owns: the
 //! answer. What it never does: make an MCP task of a launch: ten launches must not become ten wake-ups.
 
-use meanwhile_api::submit::{Detail, SubmitRequest};
+use meanwhile_api::submit::{Detail, Inherit, SubmitRequest};
 use meanwhile_api::task::Task;
 use meanwhile_api::{ApiError, sanitise};
 use serde_json::{Map, Value, json};
@@ -23,7 +23,8 @@ pub(super) async fn run(call: &Call<'_>, arguments: Arguments) -> Answer {
         }
     }
     let caller = call.shared.caller.clone();
-    let request = SubmitRequest { tasks, caller, detail: Detail::Tasks };
+    let inherit = Inherit::Session;
+    let request = SubmitRequest { tasks, caller, inherit, detail: Detail::Tasks };
     let reply = call.client.submit(&request).await.map_err(|error| with_place(error, &request))?;
     let known = |task: &Task| reply.accepted.iter().any(|one| one.existing && one.id == task.id);
     let lines = reply.tasks.iter().map(|task| {

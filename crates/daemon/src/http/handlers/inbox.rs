@@ -5,14 +5,18 @@
 
 use std::collections::{HashMap, HashSet};
 
+use meanwhile_api::caller::CallerContext;
 use meanwhile_api::inbox::{
     AckReply, AckRequest, CompactionReply, DeliverReply, DeliverRequest, Delivered, InboxQuery,
-    InboxReply, Notice, PresenceReply, PresenceRequest, Route,
+    InboxReply, Notice, Place, PresenceReply, PresenceRequest, Route,
 };
 use meanwhile_api::{ApiError, ErrorCode, limits};
 use meanwhile_core::inbox::Manner;
+use meanwhile_core::sessions::{Begins, Stay, Surroundings};
 use meanwhile_core::{NoticeId, SessionId, TaskId};
+use meanwhile_host::env_store::EnvStore;
 use meanwhile_host::home::Home;
+use meanwhile_host::proc::Identity;
 use meanwhile_store::{Filter, NoticeRecord, Reader};
 
 use super::wait::Waiter;
@@ -20,10 +24,12 @@ use super::{Answered, find_in};
 use crate::engine::Heard;
 use crate::engine::refusals::store_error;
 use crate::find::unfinished_states;
-use crate::http::caller::{Caller, forbidden, session_name};
+use crate::http::caller::{Caller, agent_of, forbidden, session_name, tree};
 use crate::http::context::Context;
 use crate::http::exchange::{Asked, json};
-use crate::letters::{Ask, DeliverFor, Handed};
+use crate::letters::{Ask, DeliverFor, Handed, Holder};
+use crate::prepare::captured;
+use crate::sessions::{agent_process, is_there, needs};
 use crate::tell;
 
 /// Ids of one acknowledgement: more than are handed out at once.
@@ -60,7 +66,12 @@ pub(super) async fn deliver(context: &Context, asked: &Asked, request: DeliverRe
     let session = whose(&asked.caller, any_session)?;
     let want = DeliverFor {
         session: session.clone(),
-        holder: format!("{}:{}", route.name(), holder_word(&holder)?),
+        holder: Holder {
+            route: route.name(),
+            word: holder_word(&holder)?,
+            process: asked.origin.map(agent_process),
+        }
+        .to_string(),
         manner: if wait && route == Route::Hook { Manner::Wakes } else { Manner::Asked },
         wait,
         timeout: timeout.map(Into::into),
@@ -147,8 +158,13 @@ pub(super) async fn presence(
         PresenceRequest::Typed {} => (ask(Heard::Typed), session.clone()),
         PresenceRequest::Busy {} => (ask(Heard::Busy), session.clone()),
         PresenceRequest::Idle {} => (ask(Heard::Idle), session.clone()),
+        PresenceRequest::Began { place, caller } => {
+            return began(context, asked, place, caller).await;
+        }
+        PresenceRequest::Closed {} => return closed(context, asked).await,
         PresenceRequest::Replaced { by } => {
             let to = session_name(&by)?;
+            must_be_of(context, asked, &session)?;
             if session.is_user() || to.is_user() {
                 return Err(forbidden("the person's own session stays what it is".into()));
             }
@@ -157,6 +173,86 @@ pub(super) async fn presence(
     };
     context.postbox.ask(ask, asked.request.clone()).await?;
     json(&PresenceReply { unread: context.count_unread(Some(&of))? as u64 })
+}
+
+/// Whoever says that a session has moved is in the tree of the agent that is in it, where one is known.
+fn must_be_of(context: &Context, asked: &Asked, session: &SessionId) -> Result<(), ApiError> {
+    let sessions = context.sessions();
+    let mut inside = sessions
+        .registered()
+        .filter(|one| one.session == *session && one.stay != Stay::Left && is_there(one.process))
+        .peekable();
+    let tree = asked.origin.map(tree).unwrap_or_default();
+    if inside.peek().is_none() || inside.any(|one| tree.contains(&one.process)) {
+        return Ok(());
+    }
+    Err(forbidden(format!("session {session} is that of a running agent, which has not said so")))
+}
+
+/// Which conversation an agent process is in now, and what launches of it inherit.
+async fn began(
+    context: &Context,
+    asked: &Asked,
+    place: Place,
+    caller: Option<CallerContext>,
+) -> Answered {
+    let session = named(asked)?;
+    // Of a process that is not known for an agent nothing is remembered.
+    if let Some(agent) = agent_that_asks(asked) {
+        let envs = context.session_envs.lock().await;
+        let surroundings = caller.map(|caller| recorded(&envs, &caller)).transpose()?;
+        let how = match place {
+            Place::Instead => Begins::Instead,
+            Place::Beside => Begins::Beside,
+        };
+        let (process, session) = (agent_process(agent), session.clone());
+        let ask = Ask::Begin { process, session, how, surroundings };
+        context.postbox.ask(ask, asked.request.clone()).await?;
+        forget_environments(context, &envs);
+    }
+    json(&PresenceReply { unread: context.count_unread(Some(&session))? as u64 })
+}
+
+async fn closed(context: &Context, asked: &Asked) -> Answered {
+    let session = named(asked)?;
+    if let Some(agent) = agent_that_asks(asked) {
+        let envs = context.session_envs.lock().await;
+        let ask = Ask::Close { process: agent_process(agent), session: session.clone() };
+        context.postbox.ask(ask, asked.request.clone()).await?;
+        forget_environments(context, &envs);
+    }
+    json(&PresenceReply { unread: context.count_unread(Some(&session))? as u64 })
+}
+
+/// The agent that has started the hook which asks.
+pub(super) fn agent_that_asks(asked: &Asked) -> Option<Identity> {
+    agent_of(asked.origin?, asked.claim.as_ref()?.agent()?)
+}
+
+/// The name that was claimed, as it is: the agent knows it better than what was known before.
+fn named(asked: &Asked) -> Result<SessionId, ApiError> {
+    let session = asked.claim.as_ref().map(|claim| session_name(&claim.name)).transpose()?;
+    match session {
+        Some(session) if !session.is_user() => Ok(session),
+        _ => Err(forbidden("only an agent's session begins or is closed".into())),
+    }
+}
+
+fn recorded(envs: &EnvStore, caller: &CallerContext) -> Result<Surroundings, ApiError> {
+    if !caller.cwd.as_path().is_absolute() {
+        let message = format!("directory of the session is not absolute: {:?}", caller.cwd);
+        return Err(ApiError::new(ErrorCode::Usage, message).hint("give an absolute path"));
+    }
+    let environment = captured::keep(envs, &captured::read(caller)?)?;
+    Ok(Surroundings { environment, cwd: caller.cwd.as_bytes().to_vec() })
+}
+
+/// Deletes what no session has recorded any more.
+fn forget_environments(context: &Context, envs: &EnvStore) {
+    let sessions = context.sessions();
+    if let Err(error) = envs.keep_only(|hash| needs(&sessions, hash)) {
+        tracing::warn!(%error, "environments of sessions that are gone could not be deleted");
+    }
 }
 
 pub(super) fn compaction(context: &Context, asked: &Asked) -> Answered {

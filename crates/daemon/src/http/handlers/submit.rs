@@ -12,6 +12,7 @@ use meanwhile_host::dir::Dir;
 
 use super::Answered;
 use super::change::unexpected;
+use super::inherit::{Inherited, inherited};
 use crate::http::caller::Caller;
 use crate::http::context::Context;
 use crate::http::exchange::{Asked, bad_request, json, too_large};
@@ -25,10 +26,15 @@ pub(crate) const UPLOAD_KEPT: std::time::Duration = std::time::Duration::from_se
 /// Tasks that an answer shows in full.
 const SHOWN_MAX: usize = 1_000;
 
-pub(super) async fn submit(context: &Context, asked: &Asked, request: SubmitRequest) -> Answered {
-    let launcher = launcher(&asked.caller);
+pub(super) async fn submit(
+    context: &Context,
+    asked: &Asked,
+    mut request: SubmitRequest,
+) -> Answered {
     let settings = context.settings();
-    let environment = captured::read(&request.caller)?;
+    let Inherited { environment, cwd, from } = inherited(context, asked, &request).await?;
+    request.caller.cwd = cwd;
+    let launcher = launcher(&asked.caller, from);
     let Batch { mut tasks, uploads, warnings } = context.try_read(|reader| {
         prepare::prepare(reader, &request, &environment, &launcher, &settings)
     })?;
@@ -68,7 +74,7 @@ pub(super) async fn submit(context: &Context, asked: &Asked, request: SubmitRequ
     json(&SubmitReply { accepted: entries.collect(), tasks: shown, warnings })
 }
 
-fn launcher(caller: &Caller) -> Launcher {
+fn launcher(caller: &Caller, env_from: &'static str) -> Launcher {
     let ancestors = match caller {
         Caller::Task { id, ancestors, .. } => {
             std::iter::once(*id).chain(ancestors.iter().copied()).collect()
@@ -80,6 +86,7 @@ fn launcher(caller: &Caller) -> Launcher {
         ancestors,
         is_person: caller.is_person(),
         only_session: caller.only_session(),
+        env_from,
     }
 }
 
