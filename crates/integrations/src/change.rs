@@ -286,7 +286,10 @@ fn step_in(wanted: &Wanted) -> Result<Step, Trouble> {
         }
     }
     let purpose = wanted.purpose;
-    Ok(Step { path, purpose, before, after: Some(after), made, lines, missing, left_alone })
+    // A file that is not there is not made to hold nothing.
+    let nothing = before.is_none() && found.iter().all(|found| *found == Found::Same);
+    let after = (!nothing).then_some(after);
+    Ok(Step { path, purpose, before, after, made, lines, missing, left_alone })
 }
 
 fn step_out(wanted: &Wanted, record: &Record) -> Result<Step, Trouble> {

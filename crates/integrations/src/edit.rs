@@ -25,6 +25,8 @@ pub(crate) enum Edit {
     Offer { at: Vec<String>, value: Value, mark: String },
     /// An element of a list. One that mentions `mark` is ours, in an older form; without a mark only an equal one is.
     Element { list: Vec<String>, value: Value, mark: Option<String> },
+    /// The same, if somebody has such a list there.
+    Beside { list: Vec<String>, value: Value, mark: String },
 }
 
 /// A path of keys.
@@ -68,6 +70,7 @@ impl Edit {
     pub(crate) fn place(&self) -> String {
         match self {
             Self::Member { at, .. } | Self::Offer { at, .. } => at.join("."),
+            Self::Beside { list, mark, .. } => format!("{}: {}", list.join("."), mark.trim()),
             Self::Element { list, value, mark } => {
                 let what = match (value, mark) {
                     (Value::String(text), _) => text.clone(),

@@ -262,6 +262,50 @@ mod tests {
         assert_eq!(of("sessionEnd", r#""reason":"complete""#), Moment::End);
     }
 
+    /// What Gemini CLI 0.61.0 and Droid 0.215.0 gave their hooks, word for word but for paths.
+    #[test]
+    fn what_gemini_and_droid_said_is_understood() {
+        let of = |agent: Agent, event: &str, mode: &str, more: &str| {
+            let input = format!(
+                r#"{{"session_id":"c837b84f-e05d-4261-a82d-d335e7530928","transcript_path":"/t.jsonl","cwd":"/w",{mode}"hook_event_name":"{event}"{more}}}"#
+            );
+            let call = read(agent, event, input.as_bytes()).expect("it is whole");
+            assert_eq!(call.session, "c837b84f-e05d-4261-a82d-d335e7530928");
+            assert!(!call.subagent);
+            call.moment
+        };
+        let gemini = |event: &str, more: &str| {
+            let more = format!(r#","timestamp":"2026-11-21T21:29:14.364Z",{more}"#);
+            of(Agent::Gemini, event, "", &more)
+        };
+        let new = Moment::Start(Beginning::New);
+        assert_eq!(gemini("SessionStart", r#""source":"startup""#), new);
+        assert_eq!(gemini("BeforeAgent", r#""prompt":"go""#), Moment::Prompt);
+        let tool = r#""tool_name":"run_shell_command","tool_input":{"command":"true"},"tool_response":{"llmContent":""}"#;
+        assert_eq!(gemini("AfterTool", tool), Moment::AfterTool);
+        let stop = |again: bool| {
+            gemini(
+                "AfterAgent",
+                &format!(r#""prompt":"go","prompt_response":"done","stop_hook_active":{again}"#),
+            )
+        };
+        assert_eq!(stop(false), Moment::Stop { again: false });
+        assert_eq!(stop(true), Moment::Stop { again: true });
+        assert_eq!(gemini("SessionEnd", r#""reason":"exit""#), Moment::End);
+        let droid = |event: &str, more: &str| {
+            of(Agent::Droid, event, r#""permission_mode":"auto-low","#, more)
+        };
+        assert_eq!(droid("SessionStart", r#","source":"startup","CLAUDE_ENV_FILE":"/e.sh""#), new);
+        let tool = r#","tool_name":"Execute","tool_input":{"command":"true","riskLevel":"low"},"tool_response":"[Process exited with code 0]""#;
+        assert_eq!(droid("PostToolUse", tool), Moment::AfterTool);
+        let stop = r#","message_id":"m","stop_hook_active":true,"tool_execution_count":0,"elapsed_time":429"#;
+        assert_eq!(droid("Stop", stop), Moment::Stop { again: true });
+        assert_eq!(
+            droid("SessionEnd", r#","reason":"other","session_duration_ms":960.09"#),
+            Moment::End
+        );
+    }
+
     #[test]
     fn what_is_not_for_us_is_told_and_harms_nobody() {
         let of = |event: &str, input: &str| {

@@ -73,6 +73,11 @@ impl Document {
         parent.array_value(key).ok_or_else(|| not(path, parents.len(), "a list"))
     }
 
+    fn list_there(&self, path: &[String]) -> Option<CstArray> {
+        let (key, parents) = path.split_last().expect("a list has a name");
+        self.there(parents)?.array_value(key)
+    }
+
     /// The object at a path, if all of it is there.
     fn there(&self, path: &[String]) -> Option<CstObject> {
         path.iter().try_fold(self.object.clone(), |object, key| object.object_value(key))
@@ -113,6 +118,10 @@ pub(crate) fn apply(text: &str, edits: &[Edit]) -> Result<Edited, Damage> {
                 let array = document.list_at(list, &mut made)?;
                 add(&array, value, mark.as_deref())
             }
+            Edit::Beside { list, value, mark } => match document.list_there(list) {
+                Some(array) => add(&array, value, Some(mark)),
+                None => Found::Same,
+            },
         });
     }
     let changed = found.iter().any(|found| !matches!(found, Found::Same | Found::Others));
@@ -160,41 +169,18 @@ pub(crate) fn retract(text: &str, edits: &[Edit], made: &[Vec<String>]) -> Resul
     let document = Document::of(text)?;
     let mut changed = false;
     for edit in edits {
-        let Some(container) = document.there(match edit {
-            Edit::Member { at, .. } | Edit::Offer { at, .. } => &at[..at.len() - 1],
-            Edit::Element { list, .. } => &list[..list.len() - 1],
-        }) else {
-            continue;
-        };
-        match edit {
-            Edit::Member { at, .. } => {
-                if let Some(member) = container.get(at.last().expect("a member has a name")) {
-                    member.remove();
-                    changed = true;
-                }
-            }
+        changed |= match edit {
+            Edit::Member { at, .. } => take_out(&document, at, |_| true),
             Edit::Offer { at, value, mark } => {
-                let member = container.get(at.last().expect("a member has a name"));
-                let ours = member.filter(|member| {
-                    let found = member.to_serde_value();
-                    found.is_some_and(|found| is_ours(&found, value, Some(mark)))
-                });
-                if let Some(member) = ours {
-                    member.remove();
-                    changed = true;
-                }
+                take_out(&document, at, |found| is_ours(found, value, Some(mark)))
             }
             Edit::Element { list, value, mark } => {
-                let array = container.array_value(list.last().expect("a list has a name"));
-                for element in array.map(|array| array.elements()).unwrap_or_default() {
-                    let found = element.to_serde_value();
-                    if found.is_some_and(|found| is_ours(&found, value, mark.as_deref())) {
-                        element.remove();
-                        changed = true;
-                    }
-                }
+                empty_of(&document, list, |found| is_ours(found, value, mark.as_deref()))
             }
-        }
+            Edit::Beside { list, value, mark } => {
+                empty_of(&document, list, |found| is_ours(found, value, Some(mark)))
+            }
+        };
     }
     // The innermost first.
     let mut made: Vec<_> = made.to_vec();
@@ -215,6 +201,29 @@ pub(crate) fn retract(text: &str, edits: &[Edit], made: &[Vec<String>]) -> Resul
         }
     }
     Ok(if changed { document.text() } else { text.to_owned() })
+}
+
+/// Takes a member out if it is ours; whether it was.
+fn take_out(document: &Document, at: &[String], ours: impl Fn(&Value) -> bool) -> bool {
+    let (key, parents) = at.split_last().expect("a member has a name");
+    let member = document.there(parents).and_then(|parent| parent.get(key));
+    let Some(member) = member.filter(|member| member.to_serde_value().is_some_and(|it| ours(&it)))
+    else {
+        return false;
+    };
+    member.remove();
+    true
+}
+
+/// Takes out of a list what is ours; whether there was any.
+fn empty_of(document: &Document, list: &[String], ours: impl Fn(&Value) -> bool) -> bool {
+    let elements = document.list_there(list).map(|array| array.elements()).unwrap_or_default();
+    let is_ours = |found: Option<Value>| found.is_some_and(|found| ours(&found));
+    let ours: Vec<_> =
+        elements.into_iter().filter(|element| is_ours(element.to_serde_value())).collect();
+    let any = !ours.is_empty();
+    ours.into_iter().for_each(jsonc_parser::cst::CstNode::remove);
+    any
 }
 
 /// Whether nothing but an empty object is left.

@@ -151,31 +151,36 @@ fn hook(agent: Agent, event: &str, argument: &str, wishes: &Wishes, more: &Value
 
 fn hooks(agent: Agent, wishes: &Wishes) -> Vec<Edit> {
     let short = json!({ "timeout": HOOK_TIMEOUT_S });
+    let hold = json!({ "timeout": HOLD_TIMEOUT_S });
     let plain = |event: &str| hook(agent, event, event, wishes, &short);
+    let held = |event: &str| hook(agent, event, event, wishes, &hold);
     match agent {
         Agent::Claude => {
-            let hold = json!({ "timeout": HOLD_TIMEOUT_S });
             let waiter = json!({ "timeout": WAITER_TIMEOUT_S, "asyncRewake": true });
-            let mut edits: Vec<Edit> = ["SessionStart", "UserPromptSubmit", "PostToolUse"]
-                .into_iter()
-                .map(plain)
-                .collect();
-            edits.push(hook(agent, "Stop", "Stop", wishes, &hold));
+            let mut edits: Vec<Edit> =
+                ["SessionStart", "UserPromptSubmit", "PostToolUse"].map(plain).into();
+            edits.push(held("Stop"));
             edits.push(hook(agent, "Stop", "Wait", wishes, &waiter));
             edits.push(hook(agent, "SessionStart", "Wait", wishes, &waiter));
             edits
         }
-        Agent::Codex | Agent::Droid => ["SessionStart", "UserPromptSubmit", "PostToolUse", "Stop"]
-            .into_iter()
-            .map(plain)
-            .collect(),
+        Agent::Codex | Agent::Droid => {
+            let mut edits: Vec<Edit> =
+                ["SessionStart", "UserPromptSubmit", "PostToolUse"].map(plain).into();
+            edits.push(held("Stop"));
+            edits
+        }
         Agent::Gemini => {
             // Milliseconds there.
-            let short = json!({ "name": NAME, "timeout": HOOK_TIMEOUT_S * 1000 });
-            ["SessionStart", "BeforeAgent", "AfterTool", "AfterAgent"]
-                .into_iter()
-                .map(|event| hook(agent, event, event, wishes, &short))
-                .collect()
+            let of = |event: &str, seconds: u32| {
+                let more = json!({ "name": NAME, "timeout": seconds * 1000 });
+                hook(agent, event, event, wishes, &more)
+            };
+            let mut edits: Vec<Edit> = ["SessionStart", "BeforeAgent", "AfterTool"]
+                .map(|event| of(event, HOOK_TIMEOUT_S))
+                .into();
+            edits.push(of("AfterAgent", HOLD_TIMEOUT_S));
+            edits
         }
         // These have files of ours alone.
         Agent::OpenCode | Agent::Copilot => vec![],
@@ -292,9 +297,21 @@ fn droid(directory: &Path, wishes: &Wishes) -> Vec<Wanted> {
         "args": ["mcp"],
         "disabled": false,
     });
+    // Where hooks.json has a list for an event, Droid does not look for that event in settings.json.
+    let beside = hooks(Agent::Droid, wishes).into_iter().filter_map(|edit| match edit {
+        Edit::Element { list, value, mark: Some(mark) } => {
+            Some(Edit::Beside { list: list[1..].to_vec(), value, mark })
+        }
+        _ => None,
+    });
     vec![
         server(directory.join("mcp.json"), "mcpServers", value),
         hooks_file(directory.join("settings.json"), Agent::Droid, wishes),
+        Wanted {
+            path: directory.join("hooks.json"),
+            purpose: "hooks, beside those that are there",
+            content: Content::Json(beside.collect()),
+        },
     ]
 }
 

@@ -72,7 +72,7 @@ fn parsed(text: &str) -> Result<DocumentMut, Damage> {
 fn member(edit: &Edit) -> Result<(&[String], &Value), Damage> {
     match edit {
         Edit::Member { at, value } => Ok((at, value)),
-        Edit::Element { list: at, .. } | Edit::Offer { at, .. } => {
+        Edit::Element { list: at, .. } | Edit::Beside { list: at, .. } | Edit::Offer { at, .. } => {
             Err(format!("`{}` is no plain member", at.join(".")))
         }
     }

@@ -366,3 +366,48 @@ fn the_plugin_of_opencode_names_the_program_whatever_its_path() {
     let moved = opencode.check().expect("it can be checked");
     assert!(moved.iter().any(|one| one.path == plugin && one.other), "{moved:?}");
 }
+
+#[test]
+fn a_list_of_hooks_that_droid_prefers_gets_ours_and_no_other_is_made() {
+    let stage = Stage::new();
+    let droid = stage.user(Agent::Droid);
+    droid.install().expect("it can be installed");
+    let path = stage.home().join(".factory/hooks.json");
+    assert!(!path.exists(), "it would hide hooks of settings.json");
+    // Droid makes it when somebody adds a hook there.
+    let own = "{\n  \"Stop\": [{\"hooks\": [{\"type\": \"command\", \"command\": \"mine\"}]}]\n}\n";
+    fs::write(&path, own).expect("it is ours");
+    let missing = droid.check().expect("it can be checked");
+    assert!(
+        matches!(missing.as_slice(), [one] if one.what == "Stop: hook droid Stop"),
+        "{missing:?}"
+    );
+    droid.install().expect("it can be repaired");
+    let text = fs::read_to_string(&path).expect("it is there");
+    assert!(text.contains("mine") && text.contains("hook droid Stop"), "{text}");
+    assert!(!text.contains("SessionStart"), "{text}");
+    droid.uninstall().expect("it can be taken out");
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), own);
+}
+
+/// How long `meanwhile hook` holds a turn of an agent without a person, in seconds.
+const HOLD_S: u64 = 30 * 60;
+
+#[test]
+fn whoever_is_held_at_the_end_of_a_turn_is_given_the_time() {
+    let held = [
+        (Agent::Claude, ".claude/settings.json", "/hooks/Stop/0/hooks/0/timeout", 1),
+        (Agent::Codex, ".codex/hooks.json", "/hooks/Stop/0/hooks/0/timeout", 1),
+        (Agent::Gemini, ".gemini/settings.json", "/hooks/AfterAgent/0/hooks/0/timeout", 1_000),
+        (Agent::Droid, ".factory/settings.json", "/hooks/Stop/0/hooks/0/timeout", 1),
+        (Agent::Copilot, ".copilot/hooks/meanwhile.json", "/hooks/agentStop/0/timeoutSec", 1),
+    ];
+    for (agent, file, place, unit) in held {
+        let stage = Stage::new();
+        stage.user(agent).install().expect("it can be installed");
+        let text = fs::read_to_string(stage.home().join(file)).expect("it was made");
+        let held: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let timeout = held.pointer(place).and_then(serde_json::Value::as_u64).expect("a number");
+        assert!(timeout > HOLD_S * unit, "{agent:?}: {timeout}");
+    }
+}

@@ -248,26 +248,28 @@ fn nobody_looks_on(agent: Agent) -> bool {
             let entry = std::env::var("CLAUDE_CODE_ENTRYPOINT");
             entry.is_ok_and(|entry| entry.starts_with("sdk"))
         }
-        Agent::Codex => entry::callers().iter().any(|arguments| is_codex_exec(arguments)),
-        Agent::Copilot => entry::callers().iter().any(|arguments| is_copilot_prompt(arguments)),
-        Agent::OpenCode | Agent::Gemini | Agent::Droid => false,
+        Agent::Codex | Agent::Gemini | Agent::Droid | Agent::Copilot => {
+            entry::callers().iter().any(|arguments| is_for_one_prompt(agent, arguments))
+        }
+        // It ends with the turn, and no hook of its can hold that.
+        Agent::OpenCode => false,
     }
 }
 
-fn is_codex_exec(arguments: &[Vec<u8>]) -> bool {
-    is_program(arguments, b"codex", |word| matches!(word, b"exec" | b"e"))
-}
-
-fn is_copilot_prompt(arguments: &[Vec<u8>]) -> bool {
-    is_program(arguments, b"copilot", |word| {
-        matches!(word, b"-p" | b"--prompt") || word.starts_with(b"--prompt=")
+/// Whether these are the arguments of an agent that was started for one prompt. Its program is the first word, or the
+/// script of an interpreter.
+fn is_for_one_prompt(agent: Agent, arguments: &[Vec<u8>]) -> bool {
+    let is_agent =
+        |word: &Vec<u8>| word.rsplit(|byte| *byte == b'/').next() == Some(agent.name().as_bytes());
+    let Some(at) = arguments.iter().take(2).position(is_agent) else { return false };
+    arguments[at + 1..].iter().any(|word| match agent {
+        Agent::Codex => matches!(word.as_slice(), b"exec" | b"e"),
+        Agent::Droid => word == b"exec",
+        Agent::Gemini | Agent::Copilot => {
+            matches!(word.as_slice(), b"-p" | b"--prompt") || word.starts_with(b"--prompt=")
+        }
+        Agent::Claude | Agent::OpenCode => false,
     })
-}
-
-/// Whether these are the arguments of a program of that name with such a word among them.
-fn is_program(arguments: &[Vec<u8>], program: &[u8], is: impl Fn(&[u8]) -> bool) -> bool {
-    let [path, words @ ..] = arguments else { return false };
-    path.rsplit(|byte| *byte == b'/').next() == Some(program) && words.iter().any(|word| is(word))
 }
 
 /// The waiter beside an idle session: ends when there is something to tell, and the agent wakes the model with it.
@@ -289,4 +291,28 @@ fn wait(context: &Context, agent: Agent, call: &Call) -> Answer {
         client.acknowledge(&AckRequest { ids, tasks: Vec::new() }).await?;
         Ok(WAKE)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_for_one_prompt_is_told_from_one_with_a_person() {
+        let is = |agent: Agent, line: &str| {
+            let words: Vec<Vec<u8>> =
+                line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+            is_for_one_prompt(agent, &words)
+        };
+        assert!(is(Agent::Codex, "/usr/bin/codex exec --json go"));
+        assert!(is(Agent::Codex, "node /usr/bin/codex e go"));
+        assert!(!is(Agent::Codex, "codex resume"));
+        assert!(is(Agent::Gemini, "node /usr/bin/gemini -y -p go"));
+        assert!(!is(Agent::Gemini, "node /usr/bin/gemini"));
+        assert!(!is(Agent::Gemini, "sh -c gemini -p"), "that is the shell");
+        assert!(is(Agent::Droid, "droid exec --auto low go"));
+        assert!(!is(Agent::Droid, "droid"));
+        assert!(is(Agent::Copilot, "/opt/copilot --prompt=go"));
+        assert!(!is(Agent::Copilot, "copilot -i go"));
+    }
 }
