@@ -10,6 +10,7 @@
 //!                        \-- Transport::Offline --> a function that reads the store
 //! ```
 
+pub mod audit;
 pub mod caller;
 pub mod cause;
 pub mod change;

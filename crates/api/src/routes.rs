@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::error::{ApiError, ErrorCode};
 use crate::query::{percent_decode, percent_encode};
 use crate::{
-    change, config, daemon, event, inbox, lanes, list, output, submit, task, upkeep, wait,
+    audit, change, config, daemon, event, inbox, lanes, list, output, submit, task, upkeep, wait,
 };
 
 /// The methods in use.
@@ -87,6 +87,8 @@ pub enum RouteId {
     Daemon,
     /// Stop the daemon.
     DaemonStop,
+    /// Who asked for what.
+    Audit,
     /// The stream of events.
     Events,
     /// This table as OpenAPI.
@@ -186,7 +188,7 @@ impl Route {
 }
 
 /// All routes.
-pub static ROUTES: [Route; 27] = [
+pub static ROUTES: [Route; 28] = [
     post(RouteId::Submit, "/v1/tasks", "Launch tasks, all or none.", schema::<submit::SubmitReply>)
         .json(schema::<submit::SubmitRequest>),
     Route {
@@ -320,6 +322,13 @@ pub static ROUTES: [Route; 27] = [
     )
     .json(schema::<daemon::StopRequest>)
     .later(),
+    get(
+        RouteId::Audit,
+        "/v1/audit",
+        "Who asked for what: for people.",
+        schema::<audit::AuditReply>,
+    )
+    .query(schema::<audit::AuditQuery>),
     Route {
         reply: Reply::Events(schema::<event::Event>),
         ..get(

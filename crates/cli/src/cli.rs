@@ -100,7 +100,7 @@ impl Verb {
 }
 
 /// All commands, in the order of `--help`.
-pub(crate) static VERBS: [Verb; 27] = [
+pub(crate) static VERBS: [Verb; 28] = [
     verb::<command::run::Run>(
         "run",
         "launch the task",
@@ -165,6 +165,11 @@ pub(crate) static VERBS: [Verb; 27] = [
         "setup",
         "set up",
         &["meanwhile setup", "meanwhile setup claude codex --yes"],
+    ),
+    verb::<command::notify::Notify>(
+        "notify",
+        "look at the routes",
+        &["meanwhile notify", "meanwhile notify test"],
     ),
     verb::<command::install::Install>(
         "install",

@@ -13,6 +13,7 @@ use meanwhile_api::inbox::Route;
 use meanwhile_api::{ApiError, ErrorCode};
 use meanwhile_daemon::front::{self, Surroundings};
 use meanwhile_daemon::offline::Offline;
+pub(crate) use meanwhile_daemon::routes::{Standing, Tried};
 use meanwhile_daemon::run::Ran;
 
 use crate::cli::Globals;
@@ -106,6 +107,25 @@ pub(crate) fn state_directory(globals: &Globals) -> Result<PathBuf, ApiError> {
 /// How long each process of this user runs that was started under this name.
 pub(crate) fn ages(program: &str) -> Vec<std::time::Duration> {
     front::ages(program)
+}
+
+/// Delivers what is due by other routes, in this process.
+pub(crate) fn deliver(
+    globals: &Globals,
+    after: u64,
+    report_fd: Option<i32>,
+) -> Result<(), ApiError> {
+    front::deliver(&surroundings(globals), after, report_fd)
+}
+
+/// Tries the other routes that are set, from this process.
+pub(crate) fn try_routes(globals: &Globals, only: Option<&str>) -> Result<Vec<Tried>, ApiError> {
+    front::try_routes(&surroundings(globals), only)
+}
+
+/// How the other routes are that are set.
+pub(crate) fn standing_of_routes(globals: &Globals) -> Result<Vec<Standing>, ApiError> {
+    front::standing_of_routes(&surroundings(globals))
 }
 
 /// The arguments of the processes that led to this one, the nearest first.

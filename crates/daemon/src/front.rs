@@ -13,7 +13,9 @@ use meanwhile_host::environment::Environment;
 use meanwhile_host::home::{Home, HomeInputs, HomePaths};
 use meanwhile_host::{lock, systemd_unit};
 
+use crate::routes::{self, CourierOptions, Standing, Tried};
 use crate::run::{Ran, RunOptions};
+use crate::settings::{self, RouteSettings};
 
 /// What a process was started with, as far as it says where its home is.
 #[derive(Debug, Default)]
@@ -85,6 +87,53 @@ pub fn run_daemon(surroundings: &Surroundings, ready_fd: Option<i32>) -> Result<
     };
     let (paths, environment) = (surroundings.paths()?, surroundings.environment());
     crate::run::run(RunOptions { paths, environment, readiness, on_demand: ready_fd.is_some() })
+}
+
+/// Delivers what is due by other routes, for the daemon that listens on `report_fd`.
+///
+/// # Errors
+/// When no home is named, or there is no such descriptor.
+pub fn deliver(
+    surroundings: &Surroundings,
+    after: u64,
+    report_fd: Option<i32>,
+) -> Result<(), ApiError> {
+    let paths = surroundings.paths()?;
+    let report = report_fd
+        .map(|fd| {
+            meanwhile_host::courier::report_to(fd)
+                .map_err(|e| ApiError::new(ErrorCode::Usage, format!("use descriptor {fd}: {e}")))
+        })
+        .transpose()?;
+    routes::deliver(CourierOptions { paths, after, report });
+    Ok(())
+}
+
+/// Tries the other routes that are set, from this process.
+///
+/// # Errors
+/// When the settings cannot be read.
+pub fn try_routes(surroundings: &Surroundings, only: Option<&str>) -> Result<Vec<Tried>, ApiError> {
+    let paths = surroundings.paths()?;
+    Ok(routes::try_all(&route_settings(&paths)?, &paths, only))
+}
+
+/// How the other routes are that are set.
+///
+/// # Errors
+/// When the settings cannot be read.
+pub fn standing_of_routes(surroundings: &Surroundings) -> Result<Vec<Standing>, ApiError> {
+    let paths = surroundings.paths()?;
+    let settings = route_settings(&paths)?;
+    // Nothing was ever due where there is no home yet.
+    let Ok(home) = Home::open(paths) else { return Ok(Vec::new()) };
+    Ok(routes::standing(&home.state, &settings))
+}
+
+fn route_settings(paths: &HomePaths) -> Result<RouteSettings, ApiError> {
+    let settings = settings::load(&paths.config)
+        .map_err(|error| ApiError::new(ErrorCode::Usage, error.to_string()).hint(error.hint()))?;
+    Ok(settings.routes)
 }
 
 /// Starts the daemon unless it runs, and returns when it listens.

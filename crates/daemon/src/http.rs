@@ -13,6 +13,7 @@ mod exchange;
 pub(crate) mod handlers;
 mod receipts;
 mod server;
+mod trail;
 
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -51,6 +52,7 @@ pub fn start(listener: UnixListener, inputs: ContextInputs) -> io::Result<Server
             Ok((runtime, context, listener)) => {
                 let _started = started.send(Ok(context.checks(runtime.handle())));
                 runtime.spawn(crate::signals::stop_when_told(context.postbox.clone()));
+                runtime.spawn(crate::routes::keeper::keep(context.routes()));
                 runtime.block_on(server::serve(listener, context, stopping));
                 // What is still under way is given up: clients connect again.
                 runtime.shutdown_timeout(Duration::ZERO);

@@ -24,6 +24,7 @@ pub mod output;
 pub mod prepare;
 pub mod readiness;
 pub mod retention;
+pub mod routes;
 pub mod run;
 pub mod sessions;
 pub mod settings;

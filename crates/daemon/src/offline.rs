@@ -95,6 +95,7 @@ impl Offline {
             | RouteId::ConfigSet
             | RouteId::Daemon
             | RouteId::DaemonStop
+            | RouteId::Audit
             | RouteId::Events
             | RouteId::OpenApi => return None,
         };
@@ -154,6 +155,8 @@ impl Offline {
                 let problems = found.reader.integrity().map_err(|error| store_error(&error));
                 checks.push(upkeep::store(problems));
                 checks.push(upkeep::checksums(&self.paths.database()));
+                let state = found.home.as_ref().map(|home| &home.state);
+                checks.push(crate::routes::health::check(state, &found.settings.routes));
                 checks.extend(upkeep::machine(self.facts(&found)));
             }
             Err(error) => {

@@ -6,6 +6,7 @@
 
 mod file;
 mod keys;
+mod routes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use meanwhile_core::{LaneName, policy};
 
 pub use file::{Edited, load, set, unset, written_keys};
 pub use keys::{Entry, KEYS, Key, SettingsError};
+pub use routes::{RouteSettings, Telling};
 
 /// Everything that can be set, as it is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +64,8 @@ pub struct Settings {
     pub env_profile: EnvProfile,
     /// For what a turn of an idle session may be started.
     pub waking: Waking,
+    /// What is told to webhooks, commands, desktops and terminals.
+    pub routes: RouteSettings,
     /// Whether the home may be on a network file system.
     pub network_store: bool,
     /// How much the daemon's own log says.
@@ -124,6 +128,7 @@ impl Default for Settings {
             cgroup: Isolation::Auto,
             env_profile: EnvProfile::Agent,
             waking: Waking::Auto,
+            routes: RouteSettings::default(),
             network_store: false,
             log_level: LogLevel::Info,
         }

@@ -31,6 +31,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 pub use self::stream::{Events, Follow};
+use crate::audit::{AuditQuery, AuditReply};
 use crate::change::{CancelReply, CancelRequest, CompleteRequest, ExtendRequest, RetryRequest};
 use crate::config::{ConfigEntry, ConfigQuery, ConfigReply, ConfigSet};
 use crate::daemon::{DaemonStatus, StopReply, StopRequest};
@@ -416,6 +417,11 @@ impl Client {
         none_if_absent(
             self.call(Call::new(RouteId::DaemonStop)?.json(request)?.never_start()).await,
         )
+    }
+
+    /// Who asked for what; for people.
+    pub async fn audit(&self, query: &AuditQuery) -> Result<AuditReply, ApiError> {
+        self.call(Call::new(RouteId::Audit)?.query(query)).await
     }
 
     /// The stream of events; it resumes by itself after a lost connection.

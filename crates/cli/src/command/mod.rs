@@ -21,6 +21,7 @@ pub(crate) mod install;
 pub(crate) mod lanes;
 pub(crate) mod list;
 pub(crate) mod mcp;
+pub(crate) mod notify;
 pub(crate) mod output;
 pub(crate) mod prune;
 pub(crate) mod retry;

@@ -88,6 +88,11 @@ impl Connection {
         }
     }
 
+    /// The number of the process that connected, where it can be seen.
+    pub(super) const fn pid(&self) -> Option<u32> {
+        self.peer.pid
+    }
+
     fn evidence(&self, context: &Context) -> Evidence {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         *found.get_or_insert_with(|| find_out(&self.peer, context))

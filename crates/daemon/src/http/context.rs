@@ -22,6 +22,7 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 
 use super::receipts::Receipts;
+use super::trail::Trail;
 use crate::engine::refusals::store_error;
 use crate::growth::Growth;
 use crate::letters::{Ask, LiveTask, Postbox, Reply};
@@ -78,6 +79,10 @@ pub struct Context {
     pub(super) started: Instant,
     pub(super) own_uid: u32,
     pub(super) receipts: Receipts,
+    /// Who asked for what.
+    pub(super) trail: Trail,
+    /// Rung when the settings are others.
+    settings_changed: Arc<tokio::sync::Notify>,
     reader: Mutex<Option<SqliteReader>>,
     last_shown: Mutex<Option<LastShown>>,
 }
@@ -98,6 +103,7 @@ impl Context {
         crate::retention::delete_stale_uploads(&home, super::handlers::submit::UPLOAD_KEPT);
         let opened = |error: DirError| io::Error::other(error.to_string());
         let envs = home.env().map_err(opened)?;
+        let logs = home.logs().map_err(opened)?;
         let session_envs = home.session_env().map_err(opened)?;
         Ok(Arc::new(Self {
             postbox,
@@ -117,6 +123,8 @@ impl Context {
             started: Instant::now(),
             own_uid,
             receipts: Receipts::default(),
+            trail: Trail::new(logs),
+            settings_changed: Arc::default(),
             reader: Mutex::new(None),
             last_shown: Mutex::new(None),
         }))
@@ -143,6 +151,17 @@ impl Context {
 
     pub(super) fn replace_settings(&self, settings: Settings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.settings_changed.notify_one();
+    }
+
+    /// What other routes look at.
+    pub(super) fn routes(&self) -> crate::routes::keeper::Inputs {
+        crate::routes::keeper::Inputs {
+            home: Arc::clone(&self.home),
+            settings: Arc::clone(&self.settings),
+            committed: self.committed.clone(),
+            changed: Arc::clone(&self.settings_changed),
+        }
     }
 
     /// Reads the store. Short: everybody else waits meanwhile.

@@ -25,6 +25,7 @@ use serde::de::DeserializeOwned;
 use super::caller::{Caller, Connection};
 use super::context::{Context, unwritable};
 use super::handlers;
+use super::trail::{Touched, is_kept};
 
 /// How long an answer that does not block may take before it is given up. Clients complain earlier.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -47,6 +48,8 @@ pub(super) struct Asked {
     pub(super) id: String,
     query: String,
     pub(super) headers: HeaderMap,
+    /// The tasks it turns out to be about.
+    pub(super) touched: Touched,
 }
 
 /// Answers a request, whatever it is.
@@ -80,9 +83,6 @@ async fn route(
         })?),
     };
     let caller = connection.caller(context, claim.as_ref())?;
-    if found.route.effect == Effect::Changes {
-        caller.may_change()?;
-    }
     let request = match header(headers::REQUEST_ID) {
         None => None,
         Some(text) => Some(request_id(text)?),
@@ -95,10 +95,20 @@ async fn route(
         id: found.id.unwrap_or_default(),
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: head.headers,
+        touched: Touched::default(),
     };
+    let mut entry = is_kept(found.route.id)
+        .then(|| context.trail.begin(&asked, found.route.id, connection.pid()));
+    if found.route.effect == Effect::Changes {
+        let allowed = asked.caller.may_change();
+        if let (Some(entry), Err(_)) = (&mut entry, &allowed) {
+            entry.answered(&allowed);
+        }
+        allowed?;
+    }
     let told = asked.shows().filter(|_| tells_unread(found.route.id)).map(|_| asked.caller.clone());
     let handled = handlers::handle(context, found.route.id, asked, body);
-    let mut response = match found.route.answers {
+    let response = match found.route.answers {
         Answers::Later => handled.await,
         // Output may follow a log; its own limits bound it.
         Answers::AtOnce if found.route.id == routes::RouteId::Output => handled.await,
@@ -106,7 +116,9 @@ async fn route(
             Err(ApiError::new(ErrorCode::Unresponsive, "the daemon's loop does not answer")
                 .hint("meanwhile daemon status; the daemon's log says more"))
         }),
-    }?;
+    };
+    entry.iter_mut().for_each(|entry| entry.answered(&response));
+    let mut response = response?;
     if let Some(caller) = told.filter(|caller| caller.task().is_none()) {
         // What cannot be counted is not told: the answer is right without it.
         let unread = context.count_unread(Some(&caller.session())).unwrap_or(0);

@@ -2,6 +2,7 @@
 //!
 //! Owns the match of routes to handlers, which is exhaustive: a new route breaks the build here.
 
+mod audit;
 mod change;
 pub(crate) mod config;
 mod daemon;
@@ -70,6 +71,7 @@ pub(super) async fn handle(
         RouteId::ConfigSet => config::set(context, &asked, json_body(context, body).await?).await,
         RouteId::Daemon => daemon::status(context).await,
         RouteId::DaemonStop => daemon::stop(context, &asked, json_body(context, body).await?).await,
+        RouteId::Audit => audit::audit(context, &asked),
         RouteId::Events => events::events(context, &asked),
         RouteId::OpenApi => json(&meanwhile_api::openapi::document()),
     }

@@ -13,7 +13,8 @@ use meanwhile_core::spec::EnvProfile;
 use serde_json::{Value as Json, json};
 use toml_edit::{Item, TableLike, Value};
 
-use super::{Isolation, LogLevel, Settings};
+use super::routes::{self, LIST_MAX, TEXT_BYTES};
+use super::{Isolation, LogLevel, Settings, Telling};
 
 /// One key that can be set.
 #[derive(Debug)]
@@ -38,7 +39,14 @@ enum Field {
     Word(&'static [&'static str], fn(&Settings) -> &'static str, fn(&mut Settings, &str)),
     /// True or false.
     Flag(fn(&mut Settings) -> &mut bool),
+    /// A text that is checked.
+    Text(Check, fn(&mut Settings) -> &mut String),
+    /// A list of texts, each checked; a single text is a list of one.
+    Texts(Check, fn(&mut Settings) -> &mut Vec<String>),
 }
+
+/// What is wrong with a text, if anything is.
+type Check = fn(&str) -> Result<(), String>;
 
 /// The smallest log that still has a head and two tail segments of a useful size.
 const MIN_LOG_CAP: u64 = 64 << 10;
@@ -125,6 +133,72 @@ pub const KEYS: &[Entry] = &[
             },
         ),
     },
+    Entry {
+        name: "notify.webhook.urls",
+        about: "where notices are posted: https, or http on this machine; each once, then again until it is taken",
+        field: Field::Texts(routes::check_url, |s| &mut s.routes.webhook_urls),
+    },
+    Entry {
+        name: "notify.webhook.secret_file",
+        about: "the file (mode 600) with the secret that posts are signed with",
+        field: Field::Text(routes::check_path, |s| &mut s.routes.webhook_secret_file),
+    },
+    Entry {
+        name: "notify.webhook.private",
+        about: "whether posts may go to machines of private networks",
+        field: Field::Flag(|s| &mut s.routes.webhook_private),
+    },
+    Entry {
+        name: "notify.webhook.output",
+        about: "whether posts have the last line that a task has printed",
+        field: Field::Flag(|s| &mut s.routes.webhook_output),
+    },
+    Entry {
+        name: "notify.command",
+        about: "a program and its arguments, run without a shell with notices as JSON on its standard input",
+        field: Field::Texts(routes::check_word, |s| &mut s.routes.command),
+    },
+    Entry {
+        name: "notify.desktop",
+        about: "whether notices are shown on the desktop: by notify-send, else by the terminal",
+        field: Field::Flag(|s| &mut s.routes.desktop),
+    },
+    Entry {
+        name: "notify.bell",
+        about: "whether the terminal that a task was launched from rings",
+        field: Field::Flag(|s| &mut s.routes.bell),
+    },
+    Entry {
+        name: "notify.tell",
+        about: "which notices these four are told of: policy (as each task was launched), each or failures",
+        field: Field::Word(
+            &["policy", "each", "failures"],
+            |s| s.routes.telling.name(),
+            |s, word| {
+                s.routes.telling = match word {
+                    "each" => Telling::Each,
+                    "failures" => Telling::Failures,
+                    _ => Telling::Policy,
+                };
+            },
+        ),
+    },
+    Entry {
+        name: "notify.sessions",
+        about: "of which sessions; of all when empty",
+        field: Field::Texts(routes::check_name, |s| &mut s.routes.sessions),
+    },
+    Entry {
+        name: "notify.groups",
+        about: "of which groups; of all tasks when empty",
+        field: Field::Texts(routes::check_name, |s| &mut s.routes.groups),
+    },
+    span(
+        "notify.backoff",
+        "wait before a post or command that failed is tried again; four times as long for each one after it",
+        100,
+        |s| &mut s.routes.backoff,
+    ),
     Entry {
         name: "store.network",
         about: "whether the home may be on a network file system",
@@ -262,6 +336,12 @@ impl Key {
         }
     }
 
+    /// Whether its value may be a secret, to be written into no log: the path of a webhook often is one.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        ["notify.webhook.urls", "notify.command"].contains(&self.name().as_str())
+    }
+
     /// The tables and the name in the last of them.
     pub(super) fn path(&self) -> Vec<String> {
         match self {
@@ -285,6 +365,8 @@ impl Key {
                 }
                 Field::Word(_, get, _) => json!(get(&settings)),
                 Field::Flag(field) => json!(*field(&mut settings)),
+                Field::Text(_, field) => json!(*field(&mut settings)),
+                Field::Texts(_, field) => json!(*field(&mut settings)),
             },
         }
     }
@@ -297,7 +379,10 @@ impl Key {
             Self::Plain(entry) => match &entry.field {
                 Field::Count(..) => whole_number(text),
                 Field::Flag(_) => text.parse::<bool>().ok().map(Value::from),
-                Field::Span(..) | Field::Size(..) | Field::Word(..) => Some(Value::from(text)),
+                Field::Texts(..) => Some(list_of(text)),
+                Field::Span(..) | Field::Size(..) | Field::Word(..) | Field::Text(..) => {
+                    Some(Value::from(text))
+                }
             },
         };
         // What is not of the key's kind stays text, and `apply` says what was expected.
@@ -334,6 +419,12 @@ impl Key {
                     let flag = value.as_bool();
                     *field(settings) =
                         flag.ok_or_else(|| bad(format!("{} is not true or false", shown(value))))?;
+                }
+                Field::Text(check, field) => {
+                    *field(settings) = read_text(value, *check).map_err(bad)?;
+                }
+                Field::Texts(check, field) => {
+                    *field(settings) = read_texts(value, *check).map_err(bad)?;
                 }
             },
         }
@@ -429,6 +520,37 @@ fn read_size(value: &Value, least: u64) -> Result<u64, String> {
         return Err(format!("it must be at least {}", Size::from_bytes(least)));
     }
     Ok(size.as_bytes())
+}
+
+/// A text. What is wrong with it is said without repeating it.
+fn read_text(value: &Value, check: Check) -> Result<String, String> {
+    let text = value.as_str().ok_or("it is not a text in quotes")?;
+    if text.len() > TEXT_BYTES {
+        return Err(format!("it has more than {TEXT_BYTES} bytes"));
+    }
+    check(text).map(|()| text.to_owned())
+}
+
+fn read_texts(value: &Value, check: Check) -> Result<Vec<String>, String> {
+    let Some(list) = value.as_array() else {
+        return read_text(value, check).map(|text| vec![text]);
+    };
+    if list.len() > LIST_MAX {
+        return Err(format!("it has more than {LIST_MAX} entries"));
+    }
+    let read = |(index, value)| {
+        read_text(value, check).map_err(|problem| format!("entry {}: {problem}", index + 1))
+    };
+    list.iter().enumerate().map(read).collect()
+}
+
+/// The list that somebody has typed: `["a", "b"]`, or one entry as it is.
+fn list_of(text: &str) -> Value {
+    match text.parse::<Value>() {
+        Ok(list) if list.is_array() => list,
+        _ if text.is_empty() => Value::Array(toml_edit::Array::new()),
+        _ => Value::Array(std::iter::once(text).collect()),
+    }
 }
 
 fn written_span(span: Duration) -> String {

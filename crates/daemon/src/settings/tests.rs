@@ -59,6 +59,57 @@ fn a_misspelt_key_or_a_bad_value_refuses_the_whole_file_and_is_named() {
 }
 
 #[test]
+fn routes_are_off_until_they_are_named_and_a_bad_one_is_refused_without_repeating_it() {
+    assert!(!Settings::default().routes.any());
+    let text = r#"
+[notify]
+command = ["notify-me", "--title=a b", ""]
+sessions = "one"
+[notify.webhook]
+urls = ["https://example.com/x", "http://127.0.0.1:9/y"]
+secret_file = "/home/me/secret"
+"#;
+    let routes = Settings::parse(text).unwrap().routes;
+    assert!(routes.any() && !routes.want_terminal());
+    assert_eq!(routes.command, ["notify-me", "--title=a b", ""]);
+    assert_eq!(routes.sessions, ["one"], "a single text is a list of one");
+    assert_eq!(routes.webhook_urls.len(), 2);
+    for (bad, says) in [
+        ("webhook.urls = [\"http://example.com/SECRET\"]", "entry 1: http goes to this machine"),
+        ("webhook.urls = \"https://me:SECRET@example.com/\"", "password"),
+        ("webhook.urls = 3", "text in quotes"),
+        ("webhook.secret_file = \"SECRET\"", "path from the root"),
+        ("command = [\"a\", 3]", "entry 2"),
+        ("command = [\"a\\u0000SECRET\"]", "zero byte"),
+        ("tell = \"all\"", "policy, each, failures"),
+        ("sessions = [\"\"]", "empty"),
+        ("bell = \"yes\"", "true or false"),
+        ("backoff = \"1ms\"", "at least 100ms"),
+    ] {
+        let error = error(&format!("notify.{bad}"));
+        assert!(error.contains(says) && error.contains("notify."), "{bad}: {error}");
+        assert!(!error.contains("SECRET"), "{error}");
+    }
+    let many = vec!["\"https://example.com\""; 17].join(",");
+    assert!(error(&format!("notify.webhook.urls = [{many}]")).contains("more than 16"));
+}
+
+#[test]
+fn a_list_is_typed_as_one_entry_or_as_a_list() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    let check = |value: &str, expected: serde_json::Value| {
+        let edited = set(&path, "notify.command", value).unwrap();
+        assert_eq!(edited.after, expected);
+        assert_eq!(load(&path), Ok(edited.settings));
+    };
+    check("say it", json!(["say it"]));
+    check(r#"["a", "b c"]"#, json!(["a", "b c"]));
+    check("[not a list", json!(["[not a list"]));
+    check("", json!([]));
+}
+
+#[test]
 fn setting_a_key_keeps_comments_and_order() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.toml");

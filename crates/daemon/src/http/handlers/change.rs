@@ -24,6 +24,7 @@ pub(super) async fn cancel(context: &Context, asked: &Asked, request: CancelRequ
     if targets.is_empty() {
         return json(&CancelReply { tasks: Vec::new(), already_ended: Vec::new() });
     }
+    asked.touches(&targets);
     let by = asked.caller.actor();
     let ask = Ask::Cancel { targets, by, cascade };
     let changes = changed(context.postbox.ask(ask, asked.request.clone()).await?)?;
@@ -40,6 +41,7 @@ pub(super) async fn cancel(context: &Context, asked: &Asked, request: CancelRequ
 
 pub(super) async fn retry(context: &Context, asked: &Asked, request: RetryRequest) -> Answered {
     let task = find_task(context, &asked.caller, &asked.id)?.id;
+    asked.touches(&[task]);
     // Nobody deletes the environment between its writing and the answer.
     let _gate = context.env_gate.read().await;
     let env = captured::keep(&context.envs, &captured::read(&request.caller)?)?;
@@ -60,6 +62,7 @@ pub(super) async fn complete(
             .hint("say it shorter"));
     }
     let task = find_task(context, &asked.caller, &asked.id)?.id;
+    asked.touches(&[task]);
     let ask = Ask::Complete { task, by: asked.caller.actor(), failed, message };
     context.postbox.ask(ask, asked.request.clone()).await?;
     until_done(context, vec![task]).await?;
@@ -74,6 +77,7 @@ pub(super) async fn extend(context: &Context, asked: &Asked, request: ExtendRequ
             .hint("for example: meanwhile extend ID 10m"));
     }
     let task = find_task(context, &asked.caller, &asked.id)?.id;
+    asked.touches(&[task]);
     let ask = Ask::Extend { task, by: asked.caller.actor(), more: more.into() };
     context.postbox.ask(ask, asked.request.clone()).await?;
     one(context, task).await

@@ -55,7 +55,11 @@ pub(super) async fn set(context: &Context, asked: &Asked, change: ConfigSet) -> 
         None => settings::unset(path, &key),
     }
     .map_err(|error| settings_error(&error))?;
-    tracing::info!(key = edited.key, before = %edited.before, after = %edited.after, "setting changed");
+    if Key::find(&key).is_ok_and(|key| key.is_private()) {
+        tracing::info!(key = edited.key, "setting changed");
+    } else {
+        tracing::info!(key = edited.key, before = %edited.before, after = %edited.after, "setting changed");
+    }
     // The file may have been edited by hand since it was read: all of it is in force from now on.
     let settings = edited.settings;
     context.replace_settings(settings.clone());

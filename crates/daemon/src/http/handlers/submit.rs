@@ -19,6 +19,7 @@ use crate::http::exchange::{Asked, bad_request, json, too_large};
 use crate::letters::{Ask, Reply};
 use crate::prepare::{self, Batch, Launcher, captured};
 use crate::retention::{UPLOAD_PREFIX, delete_stale_uploads};
+use crate::routes::audience;
 use crate::view::wire_id;
 
 /// An upload that no submission has used for this long is deleted.
@@ -38,6 +39,12 @@ pub(super) async fn submit(
     let Batch { mut tasks, uploads, warnings } = context.try_read(|reader| {
         prepare::prepare(reader, &request, &environment, &launcher, &settings)
     })?;
+    // Where its bell rings.
+    if settings.routes.want_terminal()
+        && let Some(terminal) = asked.origin.and_then(|origin| audience::of_caller(origin.pid))
+    {
+        tasks.iter_mut().for_each(|task| task.spec.extra.push(terminal.clone()));
+    }
     let detail = request.detail;
     // A large batch is not kept twice while the loop commits it.
     drop(request);
@@ -62,6 +69,7 @@ pub(super) async fn submit(
         spooled.keep_only(accepted.as_deref().unwrap_or_default());
     }
     let accepted = accepted?;
+    asked.touches(&accepted);
     let shown = match detail {
         Detail::Ids => Vec::new(),
         Detail::Tasks => context.show_ids(&accepted[..accepted.len().min(SHOWN_MAX)]).await?,

@@ -19,6 +19,7 @@ use crate::http::context::Context;
 use crate::http::exchange::{Asked, json};
 use crate::letters::{Ask, LoopStatus};
 use crate::retention;
+use crate::routes::health as routes;
 use crate::view::wire_id;
 
 /// Records looked at, and tasks forgotten, at once.
@@ -83,8 +84,9 @@ pub(super) async fn doctor(context: &Context) -> Answered {
         user: None,
         daemon_cgroup: own_cgroup.as_deref(),
     });
-    let own =
-        [store, checksums(&context.home.paths.database()), log_of_writes(&status), starts(&status)];
+    let routes = routes::check(Some(&context.home.state), &context.settings().routes);
+    let checksums = checksums(&context.home.paths.database());
+    let own = [store, checksums, log_of_writes(&status), starts(&status), routes];
     json(&DoctorReply { checks: own.into_iter().chain(machine(facts)).collect() })
 }
 
