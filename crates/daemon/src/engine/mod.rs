@@ -155,7 +155,12 @@ pub struct Engine {
     just_forgotten: HashSet<TaskId>,
     inbox: inbox::Inbox,
     known: sessions::Known,
+    /// Tasks that ended since free memory was given back last.
+    ended: usize,
 }
+
+/// Ends of tasks that leave enough behind in the heap to look for it.
+const MANY_ENDS: usize = 1_000;
 
 struct Stopping {
     after_all_ended: bool,
@@ -234,6 +239,7 @@ impl Engine {
             just_forgotten: HashSet::new(),
             inbox: inbox::Inbox::default(),
             known: sessions::Known::new(sessions),
+            ended: 0,
         };
         meanwhile_faultpoint::fault_point!("engine.loaded");
         let mut turn = Turn::default();
@@ -293,11 +299,11 @@ impl Engine {
         let concerned = self.inbox.concerned(&events);
         self.commit(now, events, &replies)?;
         self.just_forgotten.clear();
-        let ended = effects.iter().any(|e| matches!(e, Effect::Dropped { .. }));
+        let ended = effects.iter().filter(|e| matches!(e, Effect::Dropped { .. })).count();
         for effect in effects {
             self.perform(effect);
         }
-        if ended {
+        if ended > 0 {
             self.plan_env_sweep(now);
         }
         meanwhile_faultpoint::fault_point!("turn.performed");
@@ -310,7 +316,17 @@ impl Engine {
         meanwhile_faultpoint::fault_point!("turn.answered");
         self.tell(now, &concerned)?;
         self.status.turns += 1;
+        self.give_memory_back(ended);
         Ok(())
+    }
+
+    /// After many ends, best when nobody waits for anything.
+    fn give_memory_back(&mut self, ended: usize) {
+        self.ended += ended;
+        if self.ended >= 10 * MANY_ENDS || (self.ended >= MANY_ENDS && self.core.all_ended()) {
+            self.ended = 0;
+            meanwhile_host::allocator::give_back_now();
+        }
     }
 
     /// Applies an input nobody waits for an answer to. Refusals of those are bugs of the caller or news

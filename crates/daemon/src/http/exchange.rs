@@ -32,6 +32,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Bodies above this wait for one of few places.
 const LARGE_BODY: u64 = 4 << 20;
 
+/// Bodies above this leave more behind in the heap than is kept for the next.
+const BULKY_BODY: u64 = 128 << 10;
+
 /// What an answer's body is.
 pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
@@ -107,6 +110,7 @@ async fn route(
         allowed?;
     }
     let told = asked.shows().filter(|_| tells_unread(found.route.id)).map(|_| asked.caller.clone());
+    let bulky = body.size_hint().upper().is_none_or(|bytes| bytes > BULKY_BODY);
     let handled = handlers::handle(context, found.route.id, asked, body);
     let response = match found.route.answers {
         Answers::Later => handled.await,
@@ -117,6 +121,9 @@ async fn route(
                 .hint("meanwhile daemon status; the daemon's log says more"))
         }),
     };
+    if bulky {
+        meanwhile_host::allocator::give_back_now();
+    }
     entry.iter_mut().for_each(|entry| entry.answered(&response));
     let mut response = response?;
     if let Some(caller) = told.filter(|caller| caller.task().is_none()) {
