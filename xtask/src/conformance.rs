@@ -16,8 +16,8 @@ const SUITE: &str = "@modelcontextprotocol/conformance@0.2.0-alpha.12";
 const NODE: &str = "22.23.3";
 
 /// What a server with tools and tasks is asked for. Left out, because there is nothing to show:
-/// `tasks-status-notifications` (the suite itself skips it), and what needs prompts or resources, which are not declared.
-const SCENARIOS: [&str; 12] = [
+/// `tasks-status-notifications` (the suite itself skips it), and what needs prompts, which are not declared.
+const SCENARIOS: [&str; 19] = [
     "tasks-lifecycle",
     "tasks-capability-negotiation",
     "tasks-wire-fields",
@@ -28,6 +28,13 @@ const SCENARIOS: [&str; 12] = [
     "tasks-required-task-error",
     "tasks-mrtr-composition",
     "tools-list",
+    "resources-list",
+    "resources-read-text",
+    "resources-read-binary",
+    "resources-templates-read",
+    "sep-2164-resource-not-found",
+    "caching",
+    "server-sse-multiple-streams",
     "dns-rebinding-protection",
     "http-header-validation",
 ];

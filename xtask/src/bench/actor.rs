@@ -1,6 +1,6 @@
-//! The parts our own executable plays as a task: it says when it ends, or it writes a lot.
+//! The parts our own executable plays as a task: it says when it ends, it writes a lot, or it moves what another writes.
 //!
-//! Owns these two programs. They are tasks of every contestant alike, so that a difference in the figures is not one
+//! Owns these three programs. They are tasks of every contestant alike, so that a difference in the figures is not one
 //! of the tasks. Never used outside a benchmark.
 
 use std::fs::File;
@@ -15,11 +15,15 @@ use crate::Outcome;
 /// The hidden command of `cargo xtask` that starts a part.
 pub(crate) const COMMAND: &str = "bench-actor";
 
+/// Bytes of the largest pipe an unprivileged user may have.
+const PIPE: usize = 1 << 20;
+
 pub(crate) fn main(arguments: &[String]) -> Outcome {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["stamp", file, delay_ms] => stamp(file, number(delay_ms)?),
         ["write", file, chunk, total] => write(file, number(chunk)?, number(total)?),
+        ["move", file] => move_into(file),
         _ => Err("bench-actor is started by `cargo xtask bench`".to_owned()),
     }
 }
@@ -52,6 +56,24 @@ fn write(path: &str, chunk: u64, total: u64) -> Outcome {
         out.write_all(&line).map_err(cannot)?;
     }
     std::fs::write(path, start.to_le_bytes()).map_err(cannot)
+}
+
+/// Moves standard input, a pipe of the largest usual size, into a file inside the kernel: the least that anybody does
+/// who stands between a program and its file.
+fn move_into(path: &str) -> Outcome {
+    let cannot = |error: std::io::Error| format!("cannot move to {path}: {error}");
+    let file = File::create(path).map_err(cannot)?;
+    let own = std::io::stdin();
+    rustix::pipe::fcntl_setpipe_size(&own, PIPE).map_err(|error| cannot(error.into()))?;
+    let mut at = 0;
+    loop {
+        let flags = rustix::pipe::SpliceFlags::MOVE;
+        match rustix::pipe::splice(&own, None, &file, Some(&mut at), PIPE, flags) {
+            Ok(0) => return Ok(()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(cannot(error.into())),
+        }
+    }
 }
 
 /// What an actor wrote: nanoseconds of the monotonic clock.

@@ -65,6 +65,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "meanwhile-supervisor",
             "meanwhile-host",
             "meanwhile-daemon",
+            "meanwhile-mcp",
         ],
     ),
     ("xtask", &[]),

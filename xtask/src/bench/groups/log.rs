@@ -1,7 +1,10 @@
 //! A lot of output: 1 GiB through the log against the same program writing into a file itself.
 //!
-//! Owns the comparison with plain redirection, in large writes and in lines. The time runs from the first write to the
+//! Owns the comparison with plain redirection, in large writes and in lines, and with the least that a pipe between a
+//! program and its file costs: a program that does nothing but move it. The time runs from the first write to the
 //! moment the end is known (`wait` has returned; the shell's child is reaped).
+
+use std::process::Stdio;
 
 use super::Findings;
 use crate::Outcome;
@@ -27,22 +30,26 @@ pub(super) fn measure(bench: &Bench) -> Outcome<Findings> {
             Contestant::limit("plain redirection", || plain(bench, chunk, total)),
             Contestant::ours(|| ours(bench, chunk, total, Some(HIGH_CAP))),
             Contestant::ours(|| ours(bench, chunk, total, None)),
+            Contestant::limit("a pipe, moved", || moved(bench, chunk, total)),
         ];
         let series = alternate(words, Unit::Ms, bench.runs, contestants)?;
         let plain = &series[0].samples;
+        let times_plain = |of: &Samples| -> Samples {
+            of.values().zip(plain.values()).map(|(one, plain)| one / plain).collect()
+        };
+        let floor = Series { samples: times_plain(&series[3].samples), ..series[3].clone() };
         for (series, key, cap) in [
             (&series[1], key.to_owned(), "a cap above it"),
             (&series[2], format!("{key}-cap"), "the default cap of 64 MiB"),
         ] {
-            let pairs = series.samples.values().zip(plain.values());
-            let ratios: Samples = pairs.map(|(ours, plain)| ours / plain).collect();
+            let ratios = times_plain(&series.samples);
             let goal = format!("under {limit}");
             let mib = total >> 20;
             figures.push(Figure {
                 key,
                 title: format!("{mib} MiB of log in {words}, {cap}, times plain redirection"),
                 unit: Unit::Ratio,
-                series: vec![Series::ours(ratios)],
+                series: vec![Series::ours(ratios), floor.clone()],
                 target: Target::must(&goal, limit),
             });
             remarks.push(format!(
@@ -69,6 +76,29 @@ fn plain(bench: &Bench, chunk: usize, total: usize) -> Outcome<f64> {
     let end = monotonic_ns();
     if !status.success() {
         return Err(format!("the writer ended with {status}"));
+    }
+    Ok((end - actor::read_time(&stamp)?) as f64 / 1e6)
+}
+
+/// The same through a pipe, and nothing else done with it.
+fn moved(bench: &Bench, chunk: usize, total: usize) -> Outcome<f64> {
+    settle_disk(bench.ground.path());
+    let scratch = bench.ground.scratch("moved")?;
+    let cannot = |error: std::io::Error| format!("cannot write through a pipe: {error}");
+    let stamp = scratch.path().join("start");
+    let mut mover = scratch.command(&bench.ground.actor);
+    mover.args([actor::COMMAND, "move"]).arg(scratch.path().join("output"));
+    let mut mover = mover.stdin(Stdio::piped()).spawn().map_err(cannot)?;
+    let pipe = mover.stdin.take().expect("it is piped");
+    let mut writer = scratch.command(&bench.ground.actor);
+    writer.args([actor::COMMAND, "write"]).arg(&stamp);
+    let written = writer.args([chunk.to_string(), total.to_string()]).stdout(pipe).status();
+    // The command keeps the pipe that it was given for as long as it lives.
+    drop(writer);
+    let moved = mover.wait().map_err(cannot)?;
+    let end = monotonic_ns();
+    if !written.map_err(cannot)?.success() || !moved.success() {
+        return Err(format!("the writer or the mover ended badly ({moved})"));
     }
     Ok((end - actor::read_time(&stamp)?) as f64 / 1e6)
 }
