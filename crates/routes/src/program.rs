@@ -219,7 +219,7 @@ mod tests {
             "sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; trap '' TERM; wait; wait",
             file.display()
         );
-        let failed = shell(&line, b"", Duration::from_secs(3));
+        let failed = shell(&line, b"", Duration::from_secs(8));
         let Err(Failure::Passing(text)) = failed else { panic!("{failed:?}") };
         assert!(text.contains("did not end"), "{text}");
         let child: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
