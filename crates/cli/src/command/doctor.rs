@@ -5,12 +5,11 @@
 
 use clap::Args;
 use meanwhile_api::upkeep::{Check, Health};
-use meanwhile_integrations::{Agent, Installation, Scope};
+use meanwhile_integrations::{Agent, Scope};
 
 use crate::cli::{Action, Answer};
 use crate::command::install;
 use crate::context::Context;
-use crate::entry;
 use crate::show::paint::Tone;
 use crate::show::{sanitise, when};
 
@@ -67,22 +66,15 @@ fn of_agent(context: &Context, agent: Agent) -> Option<Check> {
             let state = if other { "missing or of another release" } else { "missing" };
             check(Health::Warning, format!("{state}: {}", what.join(", ")), &again)
         }
-        Ok(_) => match older(&installation) {
+        Ok(_) => match install::older_sessions(&installation) {
             0 => check(Health::Ok, "has the tools, hooks and permissions".to_owned(), ""),
             count => check(
                 Health::Warning,
                 format!("{} began before it was installed", when::plural(count, "running session")),
-                "end and start them again: they read their settings when they start",
+                install::RESTART,
             ),
         },
     })
-}
-
-/// How many processes of the agent are older than the last change of its files.
-fn older(installation: &Installation) -> u64 {
-    let Some(age) = installation.changed_at().and_then(|at| at.elapsed().ok()) else { return 0 };
-    let older = entry::ages(installation.agent.name()).into_iter().filter(|ran| *ran > age);
-    u64::try_from(older.count()).unwrap_or(u64::MAX)
 }
 
 fn finding(context: &Context, check: &Check) -> String {

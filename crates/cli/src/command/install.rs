@@ -17,11 +17,15 @@ use crate::context::Context;
 use crate::entry;
 use crate::failure::Failure;
 use crate::show::paint::Tone;
-use crate::show::sanitise;
+use crate::show::{sanitise, when};
 
 /// Said to those who have a status line, which is never replaced.
 const OWN_STATUS_LINE: &str = "your status line stays as it is; to add ours, pass its input on to: \
      meanwhile statusline";
+
+/// What sessions need that are older than their settings.
+pub(super) const RESTART: &str =
+    "end and start them again: they read their settings when they start";
 
 /// Give an agent CLI the tools of Meanwhile
 ///
@@ -40,7 +44,7 @@ pub(crate) struct Install {
     /// Let the agent launch tasks without asking, too
     #[arg(long)]
     allow_launch: bool,
-    /// Only say what is missing or moved; exits 1 if anything is
+    /// Only say what is missing, moved or waits for a restart; exits 1 if anything is missing or moved
     #[arg(long, conflicts_with = "dry_run")]
     check: bool,
 }
@@ -161,6 +165,14 @@ fn check(
             continue;
         }
         looked += 1;
+        let older = older_sessions(&installation);
+        if older > 0 && !context.globals.json {
+            let sessions = when::plural(older, "running session");
+            context.note(&format!(
+                "{}: {sessions} began before it was installed: {RESTART}",
+                one.name()
+            ));
+        }
         let missing = installation.check().map_err(failure)?;
         lacks.extend(missing.into_iter().map(|missing| (one, missing)));
     }
@@ -187,6 +199,13 @@ fn check(
         }
     }
     Ok(u8::from(!lacks.is_empty()))
+}
+
+/// How many processes of the agent are older than the last change of its files.
+pub(super) fn older_sessions(installation: &Installation) -> u64 {
+    let Some(age) = installation.changed_at().and_then(|at| at.elapsed().ok()) else { return 0 };
+    let older = entry::ages(installation.agent.name()).into_iter().filter(|ran| *ran > age);
+    u64::try_from(older.count()).unwrap_or(u64::MAX)
 }
 
 fn lack(agent: Agent, missing: &Missing) -> Lack {

@@ -1,7 +1,7 @@
 //! `hook`: what an agent hears of it, and that nothing that goes wrong is the agent's trouble.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use meanwhile_testkit::{Ran, TestHome};
 use serde_json::{Value, json};
@@ -110,26 +110,38 @@ fn the_status_line_says_what_this_session_has_running_and_nothing_else() {
     home.cli(["cancel", "--all", "--yes"]).expect(0);
 }
 
-/// What a waiter of OpenCode says to the plugin, which answers with a word, or with none.
-fn waiter(home: &TestHome, session: &str, word: &str) -> String {
-    let mut waiter = Command::new(home.binary())
-        .args(["hook", "opencode", "Wait"])
-        .env_clear()
-        .envs(home.environment())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut input = waiter.stdin.take().expect("a pipe");
-    writeln!(input, "{}", json!({ "session_id": session })).expect("it reads");
-    let mut line = String::new();
-    let output = waiter.stdout.take().expect("a pipe");
-    BufReader::new(output).read_line(&mut line).expect("it says something");
-    input.write_all(word.as_bytes()).expect("it reads");
-    drop(input);
-    assert!(waiter.wait().expect("it ends").success());
-    let said: Value = serde_json::from_str(&line).expect("JSON");
-    said["say"].as_str().expect("text").to_owned()
+/// A waiter of OpenCode, as the plugin holds it.
+struct Waiter {
+    process: Child,
+    input: ChildStdin,
+}
+
+impl Waiter {
+    fn start(home: &TestHome, session: &str) -> Self {
+        let mut process = Command::new(home.binary())
+            .args(["hook", "opencode", "Wait"])
+            .env_clear()
+            .envs(home.environment())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut input = process.stdin.take().expect("a pipe");
+        writeln!(input, "{}", json!({ "session_id": session })).expect("it reads");
+        Self { process, input }
+    }
+
+    /// What it says; it is answered with a word, or with none.
+    fn hear(mut self, word: &str) -> String {
+        let mut line = String::new();
+        let output = self.process.stdout.take().expect("a pipe");
+        BufReader::new(output).read_line(&mut line).expect("it says something");
+        self.input.write_all(word.as_bytes()).expect("it reads");
+        drop(self.input);
+        assert!(self.process.wait().expect("it ends").success());
+        let said: Value = serde_json::from_str(&line).expect("JSON");
+        said["say"].as_str().expect("text").to_owned()
+    }
 }
 
 #[test]
@@ -139,7 +151,7 @@ fn what_a_waiter_of_opencode_said_is_read_by_the_word_of_the_plugin_alone() {
         let call = home.invoke(["run", "--shell", "exit 3"]).env("MEANWHILE_SESSION", session);
         let id = call.run().ok();
         home.wait(&id);
-        assert!(waiter(&home, session, word).contains(&id));
+        assert!(Waiter::start(&home, session).hear(word).contains(&id));
         let unread = home.json(["--session", session, "inbox", "--peek"]);
         assert_eq!(unread.as_array().map(Vec::len), Some(left), "{word:?}: {unread}");
     }
@@ -150,4 +162,22 @@ fn a_waiter_of_opencode_ends_with_it() {
     let home = TestHome::new();
     let input = "{\"session_id\": \"ses_1\"}\n";
     assert_eq!(home.invoke(["hook", "opencode", "Wait"]).stdin(input).run().ok(), "");
+}
+
+#[test]
+fn a_waiter_of_opencode_outlives_the_daemon() {
+    let home = TestHome::new();
+    let mut gate = home.gate("gate");
+    let line = format!("{}; exit 3", gate.shell());
+    let id = home.invoke(["run", "--shell", &line]).env("MEANWHILE_SESSION", "ses_1").run().ok();
+    let waits = || home.json(["daemon", "status"])["waiters"] == 1;
+    let waiter = Waiter::start(&home, "ses_1");
+    meanwhile_testkit::until("the waiter", meanwhile_testkit::DEADLINE, || waits().then_some(()));
+    let old = home.kill_daemon();
+    home.wait_for_other_daemon(old);
+    meanwhile_testkit::until("it again", meanwhile_testkit::DEADLINE, || waits().then_some(()));
+    gate.open();
+    assert!(waiter.hear("told\n").contains(&id));
+    let unread = home.json(["--session", "ses_1", "inbox", "--peek"]);
+    assert_eq!(unread.as_array().map(Vec::len), Some(0), "{unread}");
 }

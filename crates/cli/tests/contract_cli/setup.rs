@@ -166,6 +166,9 @@ fn doctor_says_which_sessions_wait_for_a_restart() {
     let waits = finding(&home, "codex");
     assert_eq!(waits["health"], "warning", "{waits}");
     assert!(waits["text"].as_str().is_some_and(|it| it.contains("1 running session")), "{waits}");
+    let checked = home.cli(["install", "--check", "codex"]);
+    checked.expect(0);
+    assert!(checked.complaint().contains("1 running session began before"), "{}", checked.text());
     gate.open();
     session.wait(meanwhile_testkit::DEADLINE).expect(0);
     // Others that run on this machine under that name are older, too.
