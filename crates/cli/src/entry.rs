@@ -133,6 +133,12 @@ pub(crate) fn callers() -> Vec<Vec<Vec<u8>>> {
     front::callers()
 }
 
+/// Says whether the process that has started this one is there, and not about to end.
+pub(crate) fn starter_is_there() -> std::sync::Arc<dyn Fn() -> bool + Send + Sync> {
+    let starter = front::starter();
+    std::sync::Arc::new(move || front::is_going_on(starter))
+}
+
 /// Which of these agents is the nearest of the processes that led to this one.
 pub(crate) fn nearest_agent(names: &[&str]) -> Option<usize> {
     front::nearest_agent(names)

@@ -11,6 +11,7 @@ use meanwhile_host::caller::{self, Inside};
 use meanwhile_host::daemon_start::Readiness;
 use meanwhile_host::environment::Environment;
 use meanwhile_host::home::{Home, HomeInputs, HomePaths};
+use meanwhile_host::proc::Identity;
 use meanwhile_host::{lock, systemd_unit};
 
 use crate::routes::{self, CourierOptions, Standing, Tried};
@@ -192,6 +193,18 @@ pub fn install_daemon(
 #[must_use]
 pub fn ages(program: &str) -> Vec<std::time::Duration> {
     meanwhile_host::running::ages(program)
+}
+
+/// The process that has started this one; none where it cannot be seen.
+#[must_use]
+pub fn starter() -> Option<Identity> {
+    meanwhile_host::proc::identity(std::os::unix::process::parent_id())
+}
+
+/// Whether that process is there, and not about to end. One that cannot be seen is.
+#[must_use]
+pub fn is_going_on(starter: Option<Identity>) -> bool {
+    starter.is_none_or(|starter| !meanwhile_host::proc::is_ending(starter))
 }
 
 /// Which of these agents has started this process, the nearest first; none if none is among those that led to it.

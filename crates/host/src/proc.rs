@@ -92,6 +92,25 @@ pub fn is_named(arguments: &[Vec<u8>], name: &str) -> bool {
     !name.is_empty() && arguments.iter().take(FIRST_WORDS).any(has_it)
 }
 
+/// Whether a process has ended or has begun to: it closes its descriptors before anybody else can see that it is gone.
+#[must_use]
+pub fn is_ending(process: Identity) -> bool {
+    /// PF_EXITING of linux/sched.h: set before the descriptors are closed.
+    const EXITING: u64 = 0x4;
+    if identity(process.pid) != Some(process) {
+        return true;
+    }
+    let text = fs::read(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
+    // The name, which is in brackets, may have any character in it.
+    let Some(end) = text.iter().rposition(|byte| *byte == b')') else { return true };
+    let fields = String::from_utf8_lossy(&text[end + 1..]);
+    // State, parent, group, session, terminal, its group, flags (proc(5)).
+    let mut fields = fields.split_ascii_whitespace();
+    let ended = matches!(fields.next(), None | Some("Z" | "X"));
+    let flags: Option<u64> = fields.nth(5).and_then(|flags| flags.parse().ok());
+    ended || flags.is_none_or(|flags| flags & EXITING != 0)
+}
+
 /// The environment that a process was started with, and its directory; `None` when it is gone or not ours to look at.
 #[must_use]
 pub fn surroundings(process: Identity) -> Option<(Environment, PathBuf)> {
@@ -188,6 +207,24 @@ mod tests {
         check("vim -R notes of-claude.md", false);
         check("codex", false);
         assert!(!is_named(&[b"x".to_vec()], ""));
+    }
+
+    #[test]
+    fn a_process_that_was_killed_is_ending_and_we_are_not() {
+        let own = own_identity().unwrap();
+        assert!(!is_ending(own));
+        assert!(is_ending(Identity { start_time: own.start_time + 1, ..own }));
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let process = identity(child.id()).unwrap();
+        assert!(!is_ending(process));
+        child.kill().unwrap();
+        let pidfd = open(process);
+        if let Some(pidfd) = pidfd {
+            let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+            rustix::event::poll(&mut fds, None).unwrap();
+        }
+        assert!(is_ending(process), "nobody has reaped it");
+        child.wait().unwrap();
     }
 
     #[test]

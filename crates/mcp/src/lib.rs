@@ -34,7 +34,7 @@ mod waits;
 mod words;
 
 pub use http::{Http, Token};
-pub use setup::{Connect, Setup};
+pub use setup::{ClientIsThere, Connect, Setup};
 pub use shelf::{Get, Put, Shelf};
 
 use meanwhile_api::{ApiError, ErrorCode};
@@ -80,6 +80,6 @@ async fn serve_lines<H: ServerHandler>(
     };
     // The last answers are on their way when the library has ended.
     lines.written.await.map_err(|error| failed(error.to_string()))?;
-    shared.receipts.hand_in().await;
+    shared.receipts.leave().await;
     served
 }

@@ -46,25 +46,26 @@ pub(crate) struct Server(Arc<Shared>);
 impl Server {
     /// For the client that started this process.
     pub(crate) fn for_one_client(setup: Setup) -> Result<Server, ApiError> {
-        let Setup { connect, claim, caller, shelf, clock } = setup;
-        Server::new(Sessions::of_one_client(connect, claim)?, caller, shelf, clock)
+        let Setup { connect, claim, caller, client_is_there, shelf, clock } = setup;
+        let receipts = Receipts::of_one_client(client_is_there);
+        Server::new(Sessions::of_one_client(connect, claim)?, receipts, caller, shelf, clock)
     }
 
     /// For whoever connects.
     pub(crate) fn for_anybody(setup: Setup) -> Result<Server, ApiError> {
-        let Setup { connect, claim, caller, shelf, clock } = setup;
-        Server::new(Sessions::of_anybody(connect, claim), caller, shelf, clock)
+        let Setup { connect, claim, caller, client_is_there: _, shelf, clock } = setup;
+        Server::new(Sessions::of_anybody(connect, claim), Receipts::default(), caller, shelf, clock)
     }
 
     fn new(
         sessions: Sessions,
+        receipts: Receipts,
         caller: CallerContext,
         shelf: Shelf,
         clock: fn() -> Timestamp,
     ) -> Result<Server, ApiError> {
         let holder = DeliverRequest::new(Route::Mcp)?.holder;
         let (patience, cancelled) = (Patience::default(), Cancelled::default());
-        let receipts = Receipts::default();
         let shared =
             Shared { sessions, caller, clock, shelf, patience, cancelled, receipts, holder };
         Ok(Server(Arc::new(shared)))

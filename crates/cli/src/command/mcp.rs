@@ -77,6 +77,7 @@ fn setup(context: &Context) -> Result<Setup, Failure> {
         connect: Box::new(move |claim| entry::client(&globals, claim, entry::WithoutDaemon::Start)),
         claim: context.claim(),
         caller: caller::capture(Place::Here)?,
+        client_is_there: entry::starter_is_there(),
         clock: context::now,
     })
 }

@@ -7,16 +7,19 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use meanwhile_testkit::{DEADLINE, TestHome};
+use meanwhile_testkit::{DEADLINE, Process, TestHome};
 use serde_json::{Value, json};
 
 /// One line of JSON is one thing to do, and one is its answer.
 const SCRIPT: &str = r#"
-import json, signal, subprocess, sys
+import json, subprocess, sys
 servers, running = {}, []
 def call(server, asked):
-    server.stdin.write(json.dumps(asked) + "\n")
-    server.stdin.flush()
+    try:
+        server.stdin.write(json.dumps(asked) + "\n")
+        server.stdin.flush()
+    except BrokenPipeError:
+        return {"gone": True}
     while True:
         said = server.stdout.readline()
         if not said:
@@ -43,12 +46,9 @@ for line in sys.stdin:
     elif do["do"] == "serve":
         servers[do["name"]] = subprocess.Popen(do["argv"], env=env, cwd=cwd, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True)
-        answer = call(servers[do["name"]], do["hello"])
+        answer = {"said": call(servers[do["name"]], do["hello"]), "pid": servers[do["name"]].pid}
     elif do["do"] == "call":
         answer = call(servers[do["name"]], do["asked"])
-    elif do["do"] == "kill":
-        servers[do["name"]].kill()
-        servers[do["name"]].wait()
     print(json.dumps(answer), flush=True)
 "#;
 
@@ -62,6 +62,10 @@ pub(crate) struct Agent<'a> {
     input: ChildStdin,
     answers: Receiver<Value>,
     asked: u64,
+    /// Answers that nobody has waited for.
+    unheard: usize,
+    /// The numbers of its servers.
+    servers: BTreeMap<String, u32>,
 }
 
 impl<'a> Agent<'a> {
@@ -94,16 +98,21 @@ impl<'a> Agent<'a> {
                 }
             }
         });
-        Agent { home, name, process, input, answers, asked: 0 }
+        let (asked, unheard, servers) = (0, 0, BTreeMap::new());
+        Agent { home, name, process, input, answers, asked, unheard, servers }
     }
 
     pub(crate) fn start(home: &'a TestHome, name: &'static str) -> Agent<'a> {
         Agent::start_with(home, name, &[], &home.cwd())
     }
 
+    fn write(&mut self, what: &Value) {
+        writeln!(self.input, "{what}").expect("the agent reads");
+    }
+
     #[track_caller]
     fn tell(&mut self, what: &Value) -> Value {
-        writeln!(self.input, "{what}").expect("the agent reads");
+        self.write(what);
         self.answers.recv_timeout(DEADLINE).expect("the agent answers")
     }
 
@@ -194,8 +203,10 @@ impl<'a> Agent<'a> {
             json!({ "jsonrpc": "2.0", "id": self.asked, "method": "initialize", "params": params });
         let argv = [self.home.binary().into_os_string().into_string().expect("text"), "mcp".into()];
         let serve = json!({ "do": "serve", "name": name, "argv": argv, "env": env, "cwd": cwd, "hello": hello });
-        let welcome = self.tell(&serve);
-        assert!(welcome["result"].is_object(), "{welcome}");
+        let served = self.tell(&serve);
+        assert!(served["said"]["result"].is_object(), "{served}");
+        let pid = served["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+        self.servers.insert(name.to_owned(), pid.expect("a number"));
     }
 
     /// Calls a tool of a server; the whole answer, `gone` when the server is.
@@ -216,6 +227,40 @@ impl<'a> Agent<'a> {
         let answer = self.call(name, "run", json!({ "shell": line }), json!({}));
         let id = answer["result"]["structuredContent"]["id"].as_str();
         id.unwrap_or_else(|| panic!("no launch: {answer}")).to_owned()
+    }
+
+    /// Asks for the inbox of a server and does not wait for the answer.
+    pub(crate) fn ask_inbox(&mut self, name: &str) {
+        self.asked += 1;
+        let params = json!({ "name": "inbox", "arguments": {} });
+        let asked =
+            json!({ "jsonrpc": "2.0", "id": self.asked, "method": "tools/call", "params": params });
+        self.write(&json!({ "do": "call", "name": name, "asked": asked }));
+        self.unheard += 1;
+    }
+
+    /// What came of everything that was asked without waiting; of an agent that was killed, what it has read before.
+    pub(crate) fn heard(&mut self) -> String {
+        let mut heard = String::new();
+        while self.unheard > 0 {
+            self.unheard -= 1;
+            // An agent that is dead has closed its output.
+            let Ok(answer) = self.answers.recv_timeout(DEADLINE) else { break };
+            heard.push_str(&answer.to_string());
+        }
+        heard
+    }
+
+    /// Kills a server, as a crash would, whatever the agent is busy with.
+    pub(crate) fn kill_server(&mut self, name: &str) {
+        let server = self.servers.get(name).and_then(|pid| Process::of(*pid));
+        server.inspect(Process::kill);
+    }
+
+    /// Kills the agent.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("it is ours");
+        self.process.wait().expect("it is ours");
     }
 
     /// What a server's inbox says.

@@ -4,6 +4,7 @@
 //! Owns one file per part; each test names one promise. The agents are scripted; everything else is the real binary.
 
 mod agent;
+mod drill;
 mod leases;
 mod moved;
 mod nested;

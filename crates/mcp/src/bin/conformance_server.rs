@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "it says where it listens")]
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use meanwhile_api::caller::CallerContext;
@@ -26,6 +27,7 @@ fn main() -> Result<(), ApiError> {
             rlimits: Vec::new(),
             terminal: None,
         },
+        client_is_there: Arc::new(|| true),
         // Its tasks are in memory.
         shelf: Shelf { put: Box::new(|_, _| Ok(())), get: Box::new(|_| Ok(None)) },
         clock: || {
