@@ -159,7 +159,7 @@ mod tests {
         ] {
             assert!(WebhookUrl::parse(bad).is_err(), "{bad}");
         }
-        assert!(WebhookUrl::parse(&format!("https://e.com/{}", "x".repeat(2_000))).is_err());
+        assert!(WebhookUrl::parse(&format!("https://example.com/{}", "x".repeat(2_000))).is_err());
     }
 
     #[test]
