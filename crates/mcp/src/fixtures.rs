@@ -11,10 +11,12 @@ use std::time::Duration;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, ClientCapabilities,
     ContentBlock, CreateTaskResult, DetailedTask, GetTaskParams, GetTaskResult, InputRequest,
-    InputRequests, InputRequiredResult, JsonObject, ListToolsResult, PaginatedRequestParams,
-    ServerConfig, Task, TaskPayload, TaskStatus, Tool, UpdateTaskParams,
+    InputRequests, InputRequiredResult, JsonObject, ListResourceTemplatesResult,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
+    ReadResourceResponse, ReadResourceResult, Resource, ResourceContents, ServerConfig,
+    SubscriptionFilter, Task, TaskPayload, TaskStatus, Tool, UpdateTaskParams,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -31,6 +33,10 @@ const NAMES: [&str; 7] = [
     "multi_input",
     "test_tool_with_task",
 ];
+
+/// Resources that are always there.
+const TEXT: &str = "test://static-text";
+const BINARY: &str = "test://static-binary";
 
 /// How long the jobs take that take no argument.
 const JOB: Duration = Duration::from_secs(1);
@@ -155,6 +161,11 @@ impl Fixtures {
     }
 }
 
+/// Of an address `test://template/ID/data` the id.
+fn template_id(uri: &str) -> Option<&str> {
+    uri.strip_prefix("test://template/")?.strip_suffix("/data")
+}
+
 fn words(text: &str) -> CallToolResult {
     CallToolResult::success(vec![ContentBlock::text(text)])
 }
@@ -208,6 +219,57 @@ impl ServerHandler for Fixtures {
             return self.fixture(request, &context).await;
         }
         self.server.call_tool(request, context).await
+    }
+
+    async fn list_resources(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let resources = [TEXT, BINARY].map(|uri| Resource::new(uri, uri)).to_vec();
+        Ok(ListResourcesResult::with_all_items(resources))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        self.server.list_resource_templates(page, context).await
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let (uri, id) = (request.uri.as_str(), template_id(&request.uri));
+        let contents = match (uri, id) {
+            (TEXT, _) => {
+                let text = "This is the content of the static text resource.";
+                ResourceContents::text(text, uri).with_mime_type("text/plain")
+            }
+            // One byte is enough of a picture.
+            (BINARY, _) => ResourceContents::blob("iQ==", uri).with_mime_type("image/png"),
+            (_, Some(id)) => {
+                let data =
+                    json!({"id": id, "templateTest": true, "data": format!("Data for ID: {id}")});
+                ResourceContents::text(data.to_string(), uri).with_mime_type("application/json")
+            }
+            _ => return self.server.read_resource(request, context).await,
+        };
+        Ok(ReadResourceResult::new(vec![contents]).into())
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        self.server.accepted_subscription_filter(requested)
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        self.server.listen(context).await
     }
 
     async fn get_task(

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::server::conn::http1;
@@ -26,9 +26,9 @@ use tokio::sync::Semaphore;
 
 pub use crate::guard::Token;
 use crate::guard::{self, Refused};
-use crate::limits;
 use crate::server::Server;
 use crate::setup::Setup;
+use crate::{limits, subscriptions};
 
 /// The one path.
 const PATH: &str = "/mcp";
@@ -143,6 +143,15 @@ async fn answer<H: ServerHandler>(
 ) -> Reply {
     let authority = request.uri().authority().map(|name| name.as_str());
     match guard::check(request.headers(), authority, port, token) {
+        Ok(()) if request.uri().path() == PATH && subscribes(&request) => {
+            let (parts, body) = request.into_parts();
+            let Ok(body) = Limited::new(body, limits::BODY_BYTES).collect().await else {
+                return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long\n");
+            };
+            let body = body.to_bytes();
+            let body = subscriptions::carried(&body).map_or(body, Bytes::from);
+            mcp.handle(Request::from_parts(parts, Full::new(body))).await
+        }
         Ok(()) if request.uri().path() == PATH => mcp.handle(request).await,
         Ok(()) => plain(StatusCode::NOT_FOUND, "MCP is at /mcp\n"),
         Err(Refused::Host) => plain(StatusCode::FORBIDDEN, "this name is not served\n"),
@@ -156,6 +165,11 @@ async fn answer<H: ServerHandler>(
             reply
         }
     }
+}
+
+/// From 2026-07-28 on, which subscriptions are of, a header names the method.
+fn subscribes(request: &Request<Incoming>) -> bool {
+    request.headers().get("mcp-method").is_some_and(|method| method == subscriptions::LISTEN)
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Reply {

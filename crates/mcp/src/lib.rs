@@ -29,6 +29,7 @@ mod session;
 mod setup;
 mod shelf;
 mod stdio;
+mod subscriptions;
 mod tool;
 mod waits;
 mod words;
@@ -40,15 +41,30 @@ pub use shelf::{Get, Put, Shelf};
 use meanwhile_api::{ApiError, ErrorCode};
 use rmcp::service::ServerInitializeError;
 use rmcp::{ServerHandler, ServiceExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Serves one client over standard input and output, until it closes them.
 ///
 /// # Errors
 /// When what arrives first is no beginning of MCP, or the streams break.
 pub async fn serve_stdio(setup: Setup) -> Result<(), ApiError> {
+    let (input, output) = rmcp::transport::stdio();
+    serve_streams(setup, input, output).await
+}
+
+/// The same over any two streams.
+///
+/// # Errors
+/// As [`serve_stdio`].
+pub async fn serve_streams(
+    setup: Setup,
+    input: impl AsyncRead + Unpin + Send + 'static,
+    output: impl AsyncWrite + Unpin + Send + 'static,
+) -> Result<(), ApiError> {
+    let lines = stdio::checked(input, output);
     let server = server::Server::for_one_client(setup)?;
     let shared = server.shared();
-    serve_lines(server, &shared).await
+    serve_lines(server, &shared, lines).await
 }
 
 /// The same with the tools that tests with other clients call.
@@ -57,19 +73,21 @@ pub async fn serve_stdio(setup: Setup) -> Result<(), ApiError> {
 /// As [`serve_stdio`].
 #[cfg(feature = "fixtures")]
 pub async fn serve_fixtures_stdio(setup: Setup) -> Result<(), ApiError> {
+    let (input, output) = rmcp::transport::stdio();
+    let lines = stdio::checked(input, output);
     let server = server::Server::for_one_client(setup)?;
     let shared = server.shared();
-    serve_lines(fixtures::Fixtures::beside(server), &shared).await
+    serve_lines(fixtures::Fixtures::beside(server), &shared, lines).await
 }
 
 async fn serve_lines<H: ServerHandler>(
     handler: H,
     shared: &server::Shared,
+    lines: stdio::Lines,
 ) -> Result<(), ApiError> {
+    shared.left.set(lines.left).expect("a server serves once");
     let failed =
         |what: String| ApiError::new(ErrorCode::BadRequest, format!("speak MCP on stdio: {what}"));
-    let (input, output) = rmcp::transport::stdio();
-    let lines = stdio::checked(input, output);
     let served = match handler.serve((lines.reader, lines.writer)).await {
         Ok(running) => {
             running.waiting().await.map(|_| ()).map_err(|error| failed(error.to_string()))

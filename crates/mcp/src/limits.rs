@@ -42,6 +42,9 @@ pub(crate) const POLL_MS: u64 = 1_000;
 /// The same for more than [`SHOWN_MAX`] tasks, of which a look reads them all.
 pub(crate) const POLL_MANY_MS: u64 = 5_000;
 
+/// The most MCP tasks of one subscription: each costs a look at every burst of events.
+pub(crate) const SUBSCRIBED_MAX: usize = 64;
+
 /// How many resources are listed: those of the newest tasks; every other task is read by the template.
 pub(crate) const RESOURCES_MAX: u32 = 40;
 

@@ -17,11 +17,13 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
+use serde_json::json;
 
 use crate::arguments::Arguments;
 use crate::fence::Fence;
 use crate::server::Shared;
 use crate::tool::output::shown;
+use crate::waits::is_modern;
 use crate::{digest, limits, words};
 
 /// What all addresses begin with.
@@ -126,7 +128,7 @@ pub(crate) async fn read(
     let Some(address) = Address::read(uri) else {
         let shown = words::short(&sanitise::line(uri), 120);
         let message = format!("no resource `{shown}`; there are {TASKS}ID and {TASKS}ID/output");
-        return Err(ErrorData::resource_not_found(message, None));
+        return Err(not_found(context, message, uri));
     };
     let text = async {
         let claim = shared.sessions.claim(context, &mut Arguments::new());
@@ -136,7 +138,12 @@ pub(crate) async fn read(
             Address::Output { id, since, tail } => output(&client, id, *since, *tail).await,
         }
     };
-    let text = text.await.map_err(|error| refused(&error))?;
+    let text = text.await.map_err(|error| match error.code {
+        ErrorCode::NoSuchTask | ErrorCode::Usage | ErrorCode::Ambiguous => {
+            not_found(context, sanitise::line(&error.message), uri)
+        }
+        _ => refused(&error),
+    })?;
     let kind = match address {
         Address::Report(_) => MARKDOWN,
         Address::Output { .. } => PLAIN,
@@ -189,12 +196,19 @@ async fn report(client: &Client, id: &TaskId) -> Result<String, ApiError> {
     Ok(text)
 }
 
+/// There is no such resource, in the code of the peer's generation (2026-07-28 has none of its own for it).
+fn not_found(context: &RequestContext<RoleServer>, message: String, uri: &str) -> ErrorData {
+    let data = Some(json!({ "uri": sanitise::line(uri) }));
+    if is_modern(context) {
+        ErrorData::invalid_params(message, data)
+    } else {
+        ErrorData::resource_not_found(message, data)
+    }
+}
+
 fn refused(error: &ApiError) -> ErrorData {
     let message = sanitise::line(&error.message);
     match error.code {
-        ErrorCode::NoSuchTask | ErrorCode::Usage | ErrorCode::Ambiguous => {
-            ErrorData::resource_not_found(message, None)
-        }
         ErrorCode::Forbidden => ErrorData::invalid_params(message, None),
         _ => ErrorData::internal_error(message, None),
     }

@@ -4,7 +4,7 @@
 //! library whose interface changes often. What it never does: keep a wait in memory (the library's own task manager
 //! would: its tasks end with the process).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use meanwhile_api::caller::CallerContext;
 use meanwhile_api::inbox::{DeliverRequest, Route};
@@ -13,10 +13,12 @@ use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CancelTaskParams, GetTaskParams, GetTaskResult,
     Implementation, ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesResult,
     ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
-    ReadResourceResponse, ServerCapabilities, ServerConfig, Tool, UpdateTaskParams,
+    ReadResourceResponse, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+    UpdateTaskParams,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use tokio::sync::watch;
 
 use crate::patience::Patience;
 use crate::receipts::Receipts;
@@ -24,7 +26,7 @@ use crate::session::Sessions;
 use crate::setup::Setup;
 use crate::shelf::Shelf;
 use crate::waits::Cancelled;
-use crate::{listing, resources, tool, waits, words};
+use crate::{listing, resources, subscriptions, tool, waits, words};
 
 /// What all calls share.
 pub(crate) struct Shared {
@@ -35,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) patience: Patience,
     pub(crate) cancelled: Cancelled,
     pub(crate) receipts: Receipts,
+    /// Whether the one client has closed its end; not set of a server for anybody.
+    pub(crate) left: OnceLock<watch::Receiver<bool>>,
     /// Under which word this process takes notices.
     pub(crate) holder: String,
 }
@@ -66,8 +70,9 @@ impl Server {
     ) -> Result<Server, ApiError> {
         let holder = DeliverRequest::new(Route::Mcp)?.holder;
         let (patience, cancelled) = (Patience::default(), Cancelled::default());
+        let left = OnceLock::new();
         let shared =
-            Shared { sessions, caller, clock, shelf, patience, cancelled, receipts, holder };
+            Shared { sessions, caller, clock, shelf, patience, cancelled, receipts, left, holder };
         Ok(Server(Arc::new(shared)))
     }
 
@@ -145,6 +150,19 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         waits::cancel(&self.0, &request.task_id).await
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        // The library leaves of it what is declared: nothing but tasks, which it does not know of.
+        Some(requested.clone())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        subscriptions::listen(&self.0, &context).await;
+        Ok(())
     }
 
     // What is not declared is not answered either; the library would answer with empty lists.

@@ -15,15 +15,17 @@ use tokio::io::{
     AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite,
     AsyncWriteExt as _, BufReader, DuplexStream, ReadHalf, WriteHalf,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::limits;
+use crate::{limits, subscriptions};
 
 /// The streams for the library, and what runs beside it.
 pub(crate) struct Lines {
     pub(crate) reader: ReadHalf<DuplexStream>,
     pub(crate) writer: WriteHalf<DuplexStream>,
+    /// Becomes true when the client has closed its end: nobody is told anything any more.
+    pub(crate) left: watch::Receiver<bool>,
     /// Ends when everything that the library wrote has been written.
     pub(crate) written: JoinHandle<()>,
 }
@@ -38,9 +40,14 @@ pub(crate) fn checked(
     let (from_library, to_library) = tokio::io::split(ours);
     // One line at a time: whoever writes nonsense waits until it has been told so.
     let (complaints, complained) = mpsc::channel(1);
-    tokio::spawn(read(input, to_library, complaints));
+    let (leaves, left) = watch::channel(false);
+    tokio::spawn(async move {
+        read(input, to_library, complaints).await;
+        // Nobody may be listening.
+        let _ = leaves.send(true);
+    });
     let written = tokio::spawn(write(from_library, output, complained));
-    Lines { reader, writer, written }
+    Lines { reader, writer, left, written }
 }
 
 async fn read(
@@ -51,7 +58,10 @@ async fn read(
     let mut input = BufReader::new(input);
     while let Ok(Some(line)) = next_line(&mut input).await {
         let passed = match check(&line) {
-            Ok(()) => library.write_all(&line).await.is_ok(),
+            Ok(()) => {
+                let line = subscriptions::carried(&line).unwrap_or(line);
+                library.write_all(&line).await.is_ok()
+            }
             Err(None) => true,
             Err(Some(complaint)) => complaints.send(complaint).await.is_ok(),
         };

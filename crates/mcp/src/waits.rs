@@ -94,9 +94,13 @@ fn is_whole(id: &TaskId) -> bool {
 /// Whether this peer understands an MCP task. Asked before anything is promised: the library makes a task for an older
 /// peer that lists the extension, and turns one into an error for a peer that does not.
 pub(crate) fn may_be_a_task(context: &RequestContext<RoleServer>) -> bool {
-    let declared = context.client_capabilities().is_some_and(|it| it.supports_tasks());
+    context.client_capabilities().is_some_and(|it| it.supports_tasks()) && is_modern(context)
+}
+
+/// Whether 2026-07-28 is spoken, or a newer one.
+pub(crate) fn is_modern(context: &RequestContext<RoleServer>) -> bool {
     let new = |it: ProtocolVersion| it.as_str() >= ProtocolVersion::V_2026_07_28.as_str();
-    declared && context.protocol_version().is_some_and(new)
+    context.protocol_version().is_some_and(new)
 }
 
 /// The waits that were cancelled here.
@@ -131,6 +135,19 @@ struct Seen {
 
 /// `tasks/get`. An id of ours is always answered with a task, whatever became of what it names.
 pub(crate) async fn get(shared: &Shared, id: &str) -> Result<GetTaskResult, ErrorData> {
+    let (task, tasks) = see(shared, id).await?;
+    if let TaskPayload::Completed { .. } = &task.payload {
+        tell(shared, &tasks);
+    }
+    Ok(GetTaskResult::new(task))
+}
+
+/// How it stands, for whoever may not pass it on.
+pub(crate) async fn look_at(shared: &Shared, id: &str) -> Result<DetailedTask, ErrorData> {
+    see(shared, id).await.map(|(task, _)| task)
+}
+
+async fn see(shared: &Shared, id: &str) -> Result<(DetailedTask, Vec<Task>), ErrorData> {
     let wait = Wait::from_id(id).ok_or_else(|| unknown(id))?;
     let now = (shared.clock)();
     let looked = async {
@@ -144,18 +161,15 @@ pub(crate) async fn get(shared: &Shared, id: &str) -> Result<GetTaskResult, Erro
         Err(error) => {
             // Not knowing is not an end: the next look may find the daemon again.
             let task = seed(id, &[], now).with_status_message(sanitise::line(&error.message));
-            return Ok(GetTaskResult::new(DetailedTask::new(task, TaskPayload::Working)));
+            return Ok((DetailedTask::new(task, TaskPayload::Working), Vec::new()));
         }
     };
-    if let TaskPayload::Completed { .. } = &payload {
-        tell(shared, &seen.tasks);
-    }
     let message = match &payload {
         TaskPayload::Cancelled => "the waiting was stopped; the tasks run on".to_owned(),
         _ => words::short(&status(&seen), 300),
     };
     let task = seed(id, &seen.tasks, now).with_status_message(message);
-    Ok(GetTaskResult::new(DetailedTask::new(task, payload)))
+    Ok((DetailedTask::new(task, payload), seen.tasks))
 }
 
 /// The sessions of these have been told how they ended.

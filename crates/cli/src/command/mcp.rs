@@ -128,7 +128,8 @@ fn shelf(directory: PathBuf) -> Shelf {
     Shelf {
         put: Box::new(move |name, text| put_down(&to, name, text).map_err(|e| failed(&to, &e))),
         get: Box::new(move |name| match read(&from.join(name), WAIT_BYTES) {
-            Ok(text) => Ok(Some(text)),
+            // It was written as a line.
+            Ok(text) => Ok(Some(text.trim_end_matches('\n').to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(&from, &error)),
         }),

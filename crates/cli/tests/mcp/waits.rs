@@ -171,22 +171,32 @@ fn a_large_group_is_waited_for_by_its_name() {
 /// Ids that no group holds together are put down by name, before the client is told of it.
 #[test]
 fn any_number_of_tasks_becomes_one_mcp_task_that_outlives_its_server() {
-    let home = TestHome::builder().config("lanes.commands.limit = 4").build();
-    let mut gate = home.gate("gate");
+    let home =
+        TestHome::builder().config("lanes.commands.limit = 4\nlimits.descendants = 500").build();
+    let (mut gate, mut other) = (home.gate("gate"), home.gate("other"));
     let mut client = Client::start(&home, WITH_TASKS);
     let mut tasks: Vec<Value> = (0..130).map(|_| json!({"shell": "true"})).collect();
     tasks.push(json!({"shell": "exit 9", "name": "the bad one"}));
     tasks.push(json!({"shell": gate.shell()}));
     let launched = client.tool("run", json!({ "tasks": tasks }));
+    assert_eq!(launched["isError"], false, "{launched}");
     let launched = launched["structuredContent"]["tasks"].as_array().expect("a list").clone();
     let ids: Vec<Value> = launched.iter().map(|task| task["id"].clone()).collect();
     assert_eq!(ids.len(), 132);
     let task = waiting(&mut client, json!({"ids": ids}));
     assert!(task.len() < 60, "{task}");
-    let first = waiting(&mut client, json!({"ids": ids[..20].to_vec(), "any": true}));
+    let lead = client.launch(&other.shell());
+    let behind: Vec<Value> = (0..19).map(|_| json!({"shell": "true", "after": [lead]})).collect();
+    let behind = client.tool("run", json!({ "tasks": behind }));
+    let behind = behind["structuredContent"]["tasks"].as_array().expect("a list").clone();
+    let mut some: Vec<Value> = behind.iter().map(|task| task["id"].clone()).collect();
+    some.push(json!(lead));
+    let first = waiting(&mut client, json!({"ids": some, "any": true}));
+    assert!(first.starts_with("anyset:"), "{first}");
     client.kill();
     home.kill_daemon();
     let mut next = Client::start(&home, WITH_TASKS);
+    other.open();
     assert_eq!(ended(&mut next, &first)["result"]["isError"], false);
     assert_eq!(next.get(&task)["status"], "working");
     gate.open();
@@ -199,4 +209,30 @@ fn any_number_of_tasks_becomes_one_mcp_task_that_outlives_its_server() {
     assert_eq!(told, "132 of 132 done, 1 not successful (32 of them not shown)");
     let unknown = format!("set:{}", "0".repeat(32));
     assert_eq!(next.get(&unknown)["status"], "failed", "one that may have been ours ends");
+}
+
+/// What the library has no word for is carried past it; what is heard counts for nobody.
+#[test]
+fn a_peer_that_subscribed_hears_of_a_wait_without_asking() {
+    let home = TestHome::new();
+    let mut gate = home.gate("gate");
+    let mut client = Client::start(&home, WITH_TASKS);
+    let held = client.launch(&format!("{}; echo the end", gate.shell()));
+    let task = waiting(&mut client, json!({"ids": [held]}));
+    let filter = json!({"notifications": {"taskIds": [task, "gate-test", 3]}});
+    let asked = client.send("subscriptions/listen", filter, json!({}));
+    let mut hears = |status: &str| loop {
+        let message = client.next();
+        if message["method"] == "notifications/tasks" && message["params"]["status"] == status {
+            return message["params"].clone();
+        }
+    };
+    assert_eq!(hears("working")["taskId"], json!(task));
+    gate.open();
+    let end = hears("completed");
+    assert!(text(&end["result"]).contains("1 of 1 done"), "{end}");
+    assert_eq!(end["_meta"]["io.modelcontextprotocol/subscriptionId"], json!(asked), "{end}");
+    assert!(client.answer(asked)["result"].is_object(), "there is nothing left to hear");
+    let unread = client.tool("inbox", json!({}));
+    assert!(text(&unread).contains(&held), "a notification tells nobody: {unread}");
 }
