@@ -3,6 +3,7 @@
 //! Run by `cargo xtask test`, which installs the pinned CLIs below `target/agents` first; alone by `cargo xtask agents`.
 //! Built with the feature `real-agents` alone: without those programs there is nothing to test.
 
+mod cleared;
 mod clis;
 mod copilot;
 mod launch;

@@ -19,14 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const KEY: &str = "sk-ant-scripted-0123456789";
 
 /// A running agent and what it has drawn.
-struct Terminal {
+pub(super) struct Terminal {
     child: Child,
     keys: ChildStdin,
     drawn: Arc<(Mutex<Vec<u8>>, Condvar)>,
 }
 
 impl Terminal {
-    fn start(home: &TestHome, model: &Model) -> Self {
+    pub(super) fn start(home: &TestHome, model: &Model) -> Self {
         let program = Cli::Claude.program();
         let line = format!("stty rows 45 cols 120; exec '{}'", program.display());
         let mut command = Command::new("script");
@@ -59,12 +59,12 @@ impl Terminal {
 
     /// Waits until a text was drawn; escapes between its letters do not count, nor do spaces.
     #[track_caller]
-    fn until_drawn(&self, text: &str) {
+    pub(super) fn until_drawn(&self, text: &str) {
         self.until_any_drawn(&[text]);
     }
 
     #[track_caller]
-    fn until_any_drawn(&self, texts: &[&str]) {
+    pub(super) fn until_any_drawn(&self, texts: &[&str]) {
         let wanted: Vec<String> =
             texts.iter().map(|text| text.split_whitespace().collect()).collect();
         let start = Instant::now();
@@ -83,7 +83,7 @@ impl Terminal {
         }
     }
 
-    fn press(&mut self, keys: &str) {
+    pub(super) fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).expect("it reads its keys");
         self.keys.flush().expect("it reads its keys");
     }
@@ -118,7 +118,7 @@ fn plain(bytes: &[u8]) -> String {
 }
 
 /// As somebody who has used it before, in a directory that is trusted.
-fn known_user(home: &TestHome) {
+pub(super) fn known_user(home: &TestHome) {
     let known = json!({
         "hasCompletedOnboarding": true, "theme": "dark", "numStartups": 3,
         "customApiKeyResponses": { "approved": [&KEY[KEY.len() - 20..]], "rejected": [] },
