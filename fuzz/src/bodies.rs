@@ -7,6 +7,7 @@ pub(crate) mod arguments;
 pub(crate) mod database;
 pub(crate) mod http;
 pub(crate) mod log;
+pub(crate) mod mcp;
 pub(crate) mod owner;
 pub(crate) mod pager;
 pub(crate) mod records;

@@ -41,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     target("arguments", bodies::arguments::run),
     target("requests", bodies::requests::run),
     target("http", bodies::http::run),
+    target("mcp", bodies::mcp::run),
     target("settings", bodies::settings::run),
     target("wire", bodies::wire::run),
     target("owner", bodies::owner::run),

@@ -57,6 +57,6 @@ macro_rules! replays {
 }
 
 replays!(
-    words, arguments, requests, http, settings, wire, owner, log, sanitiser, pager, records,
+    words, arguments, requests, http, mcp, settings, wire, owner, log, sanitiser, pager, records,
     database,
 );

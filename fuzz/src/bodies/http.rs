@@ -179,6 +179,7 @@ fn start(listener: UnixListener, home: Arc<Home>) -> Server {
         home,
         settings: Arc::new(RwLock::new(Arc::new(Settings::default()))),
         committed,
+        sessions: tokio::sync::watch::channel(Arc::default()).1,
         cgroups: Err(NoCgroup::SwitchedOff),
         env_gate: Arc::default(),
     };

@@ -120,6 +120,7 @@ fn person() -> Launcher {
         ancestors: Vec::new(),
         is_person: true,
         only_session: None,
+        env_from: "caller",
     }
 }
 
@@ -130,6 +131,7 @@ fn agent() -> Launcher {
         ancestors: vec![TaskId::from_random(7)],
         is_person: false,
         only_session: Some(session),
+        env_from: "session",
     }
 }
 
