@@ -136,7 +136,9 @@ fn ten_launches_end_and_the_idle_session_is_woken_once() {
     let model = Model::new();
     let home = TestHome::new();
     known_user(&home);
-    home.cli(["install", "claude", "--allow-launch"]).expect(0);
+    home.cli(["setup", "claude", "--yes", "--allow-launch"]).expect(0);
+    // What it was tried out with is none of the ten.
+    home.cli(["clean"]).expect(0);
     home.cli(["config", "set", "lanes.commands.limit", "10"]).expect(0);
     let mut gates: Vec<_> = (0..10).map(|n| home.gate(&format!("gate-{n}"))).collect();
     let call = |gate: &Gate| {
