@@ -162,12 +162,17 @@ fn hooks(agent: Agent, wishes: &Wishes) -> Vec<Edit> {
             edits.push(held("Stop"));
             edits.push(hook(agent, "Stop", "Wait", wishes, &waiter));
             edits.push(hook(agent, "SessionStart", "Wait", wishes, &waiter));
+            edits.push(plain("SessionEnd"));
             edits
         }
         Agent::Codex | Agent::Droid => {
             let mut edits: Vec<Edit> =
                 ["SessionStart", "UserPromptSubmit", "PostToolUse"].map(plain).into();
             edits.push(held("Stop"));
+            if agent == Agent::Droid {
+                // Codex has no such event.
+                edits.push(plain("SessionEnd"));
+            }
             edits
         }
         Agent::Gemini => {
@@ -176,7 +181,7 @@ fn hooks(agent: Agent, wishes: &Wishes) -> Vec<Edit> {
                 let more = json!({ "name": NAME, "timeout": seconds * 1000 });
                 hook(agent, event, event, wishes, &more)
             };
-            let mut edits: Vec<Edit> = ["SessionStart", "BeforeAgent", "AfterTool"]
+            let mut edits: Vec<Edit> = ["SessionStart", "BeforeAgent", "AfterTool", "SessionEnd"]
                 .map(|event| of(event, HOOK_TIMEOUT_S))
                 .into();
             edits.push(of("AfterAgent", HOLD_TIMEOUT_S));
