@@ -7,6 +7,7 @@ mod misuse;
 mod receiver;
 mod signs;
 mod survival;
+mod tls;
 mod webhook;
 
 use std::fs;

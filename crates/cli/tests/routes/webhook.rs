@@ -167,6 +167,25 @@ fn a_hundred_ends_come_together() {
 }
 
 #[test]
+fn a_failure_takes_along_what_waits_for_the_last_of_its_group() {
+    let receiver = Receiver::new();
+    let home = home_with(&receiver, "");
+    let mut gate = home.gate("gate");
+    let group = ["--group", "g"];
+    let last = home.launch_shell_with(group, &gate.shell());
+    let done = home.launch_with(group, ["true"]);
+    home.wait(&done);
+    let failed = home.launch_with(group, ["false"]);
+    let mut told = receiver.next().notices();
+    told.sort_unstable();
+    let mut expected = [format!("{done}.1.done"), format!("{failed}.1.done")];
+    expected.sort_unstable();
+    assert_eq!(told, expected, "one post, and not before the failure");
+    gate.open();
+    assert_eq!(receiver.next().notices(), [format!("{last}.1.done")]);
+}
+
+#[test]
 fn only_what_was_asked_for_is_told() {
     let receiver = Receiver::new();
     let home =

@@ -5,6 +5,7 @@
 
 use meanwhile_api::cause::Cause;
 use meanwhile_api::inbox::{Notice, NoticeKind};
+use meanwhile_api::sanitise;
 use meanwhile_api::task::State;
 use serde_json::{Value, json};
 
@@ -58,13 +59,13 @@ pub(super) fn line(kind: Kind, notices: &[Notice]) -> String {
         text.push_str(&format!("; and {} more", notices.len() - NAMED));
     }
     if notices.len() == 1 {
-        return text;
+        return sanitise::line(&text);
     }
     let failed = match bad.len() {
         0 => String::new(),
         bad => format!(", {bad} need a look"),
     };
-    format!("{} background tasks{failed}: {text}", notices.len())
+    sanitise::line(&format!("{} background tasks{failed}: {text}", notices.len()))
 }
 
 /// Whether somebody should look at it.

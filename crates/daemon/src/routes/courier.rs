@@ -242,11 +242,9 @@ impl Round<'_> {
                         terminals,
                         home: self.home.paths.explicit.then_some(&self.home.paths.state),
                     };
-                    meanwhile_faultpoint::fault_point!("routes.before-send");
                     send(way, self.routes, &message)
                 }
             };
-            meanwhile_faultpoint::fault_point!("routes.sent");
             let (ok, text) = match &result {
                 Ok(text) => (true, text.clone()),
                 Err(failure) => (false, meanwhile_api::sanitise::line(failure.text())),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use meanwhile_core::inbox::{Doing, Manner, Presence, Unread, Waking, wake_at};
 use meanwhile_core::notice::{Notify, Part, Scope, is_failure};
-use meanwhile_core::{Boot, NoticeId, NoticeKind, Now, State, TaskId};
+use meanwhile_core::{Boot, NoticeId, NoticeKind, Now, SessionId, State, TaskId};
 use meanwhile_store::{
     Delivery, EventFilter, Filter, Logged, NoticeRecord, Reader, StoreError, TaskRecord,
 };
@@ -98,20 +98,27 @@ pub(super) fn ready(
         tasks.insert(task.id, task);
     }
     let mut scopes = HashMap::new();
-    let mut ready = Ready::default();
-    let mut kept = Vec::new();
+    let mut held: BTreeMap<SessionId, Vec<(&NoticeRecord, Option<Boot>)>> = BTreeMap::new();
     for id in ids {
         let Some((notice, task)) = records.get(&id).zip(tasks.get(&id.task)) else { continue };
         if !is_wanted(notice, task, settings) {
             continue;
         }
         let open = scope_open(reader, &mut scopes, &notice.scope)?;
-        match moment(notice, settings.telling, open, now) {
-            Some(at) if at <= now.boot => ready.now.push(notice.clone()),
-            moment => {
-                ready.next = [ready.next, moment].into_iter().flatten().min();
-                kept.push(id.to_string());
-            }
+        let moment = moment(notice, settings.telling, open, now);
+        held.entry(notice.scope.session.clone()).or_default().push((notice, moment));
+    }
+    let mut ready = Ready::default();
+    let mut kept = Vec::new();
+    for of_session in held.into_values() {
+        let next = of_session.iter().filter_map(|(_, moment)| *moment).min();
+        let notices = of_session.into_iter().map(|(notice, _)| notice);
+        // Whoever is told of one is told of all that there is, as by the inbox: not one by one as each gets old.
+        if next.is_some_and(|next| next <= now.boot) {
+            ready.now.extend(notices.cloned());
+        } else {
+            ready.next = [ready.next, next].into_iter().flatten().min();
+            kept.extend(notices.map(|notice| notice.id.to_string()));
         }
     }
     ledger.stored = kept.into();

@@ -44,14 +44,14 @@ pub(crate) struct Inputs {
 pub(crate) async fn keep(mut inputs: Inputs) {
     loop {
         if !inputs.any_route() {
-            if let Err(error) = ledger::forget(&inputs.home.state) {
+            if let Err(error) = inputs.forget().await {
                 tracing::warn!(%error, "what was due by other routes is still written down");
             }
             inputs.changed.notified().await;
             continue;
         }
         // Once: here nothing has happened yet that is to be told.
-        let seen = match inputs.begin() {
+        let seen = match inputs.begin().await {
             Ok(seen) => seen,
             Err(error) => {
                 tracing::warn!(%error, "other routes cannot begin");
@@ -74,10 +74,28 @@ impl Inputs {
     }
 
     /// Makes sure that there is a ledger; up to which event nothing is to be told without one.
-    fn begin(&self) -> io::Result<u64> {
+    async fn begin(&self) -> io::Result<u64> {
         let last = self.reader()?.last_seq().map_err(|e| io::Error::other(e.to_string()))?;
-        ledger::begin(&self.home.state, last)?;
+        if ledger::peek(&self.home.state)?.is_none() {
+            self.with_ledger(move |home| ledger::begin(&home.state, last)).await?;
+        }
         Ok(last)
+    }
+
+    async fn forget(&self) -> io::Result<()> {
+        match ledger::peek(&self.home.state)? {
+            None => Ok(()),
+            Some(_) => self.with_ledger(|home| ledger::forget(&home.state)).await,
+        }
+    }
+
+    /// A courier that an earlier daemon has sent may hold the ledger for as long as it works: nobody else waits for it.
+    async fn with_ledger(
+        &self,
+        work: impl FnOnce(&Home) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        let home = Arc::clone(&self.home);
+        tokio::task::spawn_blocking(move || work(&home)).await.map_err(io::Error::other)?
     }
 
     fn is_news(&self, after: u64) -> bool {
@@ -144,7 +162,6 @@ impl Inputs {
     async fn one(&self, after: u64) -> io::Result<Vec<u8>> {
         let executable = Executable::own()?;
         let courier = courier::start(&executable, &self.home.paths, after)?;
-        meanwhile_faultpoint::fault_point!("routes.courier-started");
         // A thread for as long as it is under way.
         let waited = tokio::task::spawn_blocking(move || wait_for(courier));
         waited.await.map_err(io::Error::other)?

@@ -116,7 +116,6 @@ impl Book {
         let mut file = self.directory.create_new_file(NEW)?;
         file.write_all(&text)?;
         file.sync_all()?;
-        meanwhile_faultpoint::fault_point!("routes.before-rename");
         self.directory.rename_file(NEW, FILE)?;
         self.directory.sync()
     }
