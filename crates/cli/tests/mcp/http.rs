@@ -204,6 +204,37 @@ fn a_client_over_http_is_a_session_of_its_own_or_the_one_that_its_header_names()
     assert_eq!(session(&[("Meanwhile-Session", "user")]), "mcp-test", "never that of a person");
 }
 
+/// Of what has ended there is one notification, and then the stream is over.
+#[test]
+fn a_subscription_over_http_hears_of_a_wait() {
+    let home = TestHome::new();
+    let server = Server::start(&home);
+    let launched = server.tool(WITH_TASKS, &[], "run", json!({"shell": "exit 3"}));
+    let id = launched["structuredContent"]["id"].as_str().expect("an id").to_owned();
+    home.wait(&id);
+    let (host, bearer) = (format!("127.0.0.1:{}", server.port), format!("Bearer {}", server.token));
+    let headers = [
+        ("Host", host.as_str()),
+        ("Authorization", &bearer),
+        ("MCP-Protocol-Version", "2026-07-28"),
+        ("Mcp-Method", "subscriptions/listen"),
+    ];
+    let filter = json!({"taskIds": [format!("wait:{id}")]});
+    let params = json!({"notifications": filter, "_meta": meta(WITH_TASKS, json!({}))});
+    let body =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": params});
+    let (status, reply) = server.send(&headers, &body.to_string());
+    assert_eq!(status, 200, "{reply}");
+    let heard: Vec<Value> = reply
+        .lines()
+        .filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())
+        .collect();
+    let told = heard.iter().find(|message| message["method"] == "notifications/tasks");
+    let told = &told.unwrap_or_else(|| panic!("{reply}"))["params"];
+    assert_eq!(told["result"]["isError"], true, "{told}");
+    assert!(heard.iter().any(|message| message["id"] == 1), "it is over: {reply}");
+}
+
 #[test]
 fn bad_bodies_and_other_paths_are_refused() {
     let home = TestHome::new();
