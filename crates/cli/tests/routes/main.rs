@@ -17,11 +17,11 @@ use std::path::PathBuf;
 use meanwhile_testkit::{DEADLINE, TestHome, until};
 use receiver::Receiver;
 
-/// A home that posts to this receiver, with further lines of `[notify]`.
+/// A home that posts to this receiver, with further keys of `notify`. Without a table: lines may follow.
 fn home_with(receiver: &Receiver, lines: &str) -> TestHome {
     let url = receiver.url("/hook?token=T0KEN");
     TestHome::builder()
-        .config(&format!("[notify]\nwebhook.urls = [\"{url}\"]\nbackoff = \"200ms\"\n{lines}"))
+        .config(&format!("notify.webhook.urls = [\"{url}\"]\nnotify.backoff = \"200ms\"\n{lines}"))
         .build()
 }
 
@@ -51,5 +51,14 @@ fn standing(home: &TestHome, wanted: impl Fn(&serde_json::Value) -> bool) -> ser
         let all = home.json(["notify"]);
         let one = all.as_array()?.first()?.clone();
         wanted(&one).then_some(one)
+    })
+}
+
+/// The daemon's log once it says so: it hears from its courier when that one has ended.
+#[track_caller]
+fn logged(home: &TestHome, text: &str) -> String {
+    until("the daemon to log it", DEADLINE, || {
+        let log = fs::read_to_string(home.state().join("logs/daemon.log")).unwrap_or_default();
+        log.contains(text).then_some(log)
     })
 }

@@ -86,7 +86,7 @@ fn a_secret_that_others_can_read_is_not_used_and_doctor_says_so() {
 #[test]
 fn a_machine_of_a_private_network_is_refused_before_it_is_asked() {
     let home = TestHome::builder()
-        .config("[notify]\nwebhook.urls = [\"https://192.168.77.77/hook\", \"https://169.254.169.254/latest/\"]\n")
+        .config("notify.webhook.urls = [\"https://192.168.77.77/hook\", \"https://169.254.169.254/latest/\"]\n")
         .build();
     let ran = home.cli(["--json", "notify", "test"]);
     ran.expect(1);

@@ -3,9 +3,9 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use meanwhile_testkit::{DEADLINE, TestHome, until};
+use meanwhile_testkit::TestHome;
 
-use crate::{complete, program};
+use crate::{complete, logged, program};
 
 /// A name as a task may have it at worst: options, quotes, markup, a shell's words, an escape that shells expand.
 const NAME: &str = r#"--help -v "'; touch bad; $(touch bad) `touch bad` <a href="x">&amp; \e[2J"#;
@@ -147,8 +147,5 @@ fn a_terminal_that_is_gone_gets_nothing_and_holds_nothing_up() {
     let line = format!("'{}' run --shell '{}; exit 1'", home.binary().display(), gate.shell());
     in_terminal(&home, &line);
     gate.open();
-    until("the bell to be settled", DEADLINE, || {
-        let log = fs::read_to_string(home.state().join("logs/daemon.log")).unwrap_or_default();
-        log.contains("no terminal of these tasks is left").then_some(())
-    });
+    logged(&home, "no terminal of these tasks is left");
 }

@@ -40,7 +40,7 @@ fn a_daemon_that_is_killed_before_the_post_posts_after_its_restart() {
 fn whatever_is_killed_whenever_every_end_arrives() {
     let mut dice = Dice::new();
     let receiver = Receiver::new();
-    let home = home_with(&receiver, "tell = \"each\"\n");
+    let home = home_with(&receiver, "notify.tell = \"each\"\n");
     let mut expected = BTreeSet::new();
     let mut arrived: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for _ in 0..ROUNDS {
@@ -85,7 +85,7 @@ fn whatever_is_killed_whenever_every_end_arrives() {
 fn a_dead_receiver_leaves_the_daemon_idle() {
     let home = TestHome::builder()
         // Nobody listens there: port 1 of loopback is nobody's who is not root.
-        .config("[notify]\nwebhook.urls = [\"http://127.0.0.1:1/\"]\nbackoff = \"1h\"\n")
+        .config("notify.webhook.urls = [\"http://127.0.0.1:1/\"]\nnotify.backoff = \"1h\"\n")
         .build();
     let id = home.launch(["false"]);
     home.wait(&id);

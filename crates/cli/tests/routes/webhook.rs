@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use meanwhile_testkit::TestHome;
 
 use crate::receiver::{Answer, Receiver};
-use crate::{home_with, program, standing};
+use crate::{home_with, logged, program, standing};
 
 #[test]
 fn an_end_is_posted_once_with_its_facts_and_without_its_output() {
@@ -41,8 +41,8 @@ fn an_end_is_posted_once_with_its_facts_and_without_its_output() {
     assert_eq!(receiver.next().notices(), [format!("{later}.1.done")]);
     let one = standing(&home, |one| one["waiting"] == 0);
     assert!(!one.to_string().contains("T0KEN"), "{one}");
-    let log = fs::read_to_string(home.state().join("logs/daemon.log")).unwrap();
-    assert!(log.contains("told by another route") && !log.contains("T0KEN"), "{log}");
+    let log = logged(&home, "told by another route");
+    assert!(!log.contains("T0KEN"), "{log}");
     let ledger = fs::read_to_string(home.state().join("routes/ledger.json")).unwrap();
     assert!(!ledger.contains("T0KEN"), "{ledger}");
 }
@@ -111,8 +111,7 @@ fn a_redirect_is_not_followed_and_given_up_on_record() {
     let check =
         doctor["checks"].as_array().unwrap().iter().find(|c| c["name"] == "routes").unwrap();
     assert_eq!(check["health"], "warning", "{check}");
-    let log = fs::read_to_string(home.state().join("logs/daemon.log")).unwrap();
-    assert!(log.contains("given up: not told by another route"), "{log}");
+    logged(&home, "given up: not told by another route");
 }
 
 #[test]
@@ -149,7 +148,7 @@ fn an_answer_of_ten_megabytes_or_none_at_all_holds_nobody_up() {
 #[test]
 fn a_hundred_ends_come_together() {
     let receiver = Receiver::new();
-    let home = home_with(&receiver, "tell = \"each\"\n");
+    let home = home_with(&receiver, "notify.tell = \"each\"\n");
     let batch = "{\"shell\":\"exit 0\"}\n".repeat(100);
     home.invoke(["run", "--from", "-", "--group", "many"]).stdin(batch).run().ok();
     home.cli(["wait", "--group", "many"]).ok();
@@ -188,8 +187,10 @@ fn a_failure_takes_along_what_waits_for_the_last_of_its_group() {
 #[test]
 fn only_what_was_asked_for_is_told() {
     let receiver = Receiver::new();
-    let home =
-        home_with(&receiver, "tell = \"failures\"\nsessions = [\"a\", \"b\"]\ngroups = [\"g\"]\n");
+    let home = home_with(
+        &receiver,
+        "notify.tell = \"failures\"\nnotify.sessions = [\"a\", \"b\"]\nnotify.groups = [\"g\"]\n",
+    );
     let run = |session: &str, rest: &[&str]| {
         home.cli([&["--session", session, "run"], rest].concat()).ok()
     };
@@ -206,7 +207,7 @@ fn only_what_was_asked_for_is_told() {
 #[test]
 fn the_last_line_goes_along_where_it_is_asked_for() {
     let receiver = Receiver::new();
-    let home = home_with(&receiver, "webhook.output = true\n");
+    let home = home_with(&receiver, "notify.webhook.output = true\n");
     home.cli(["run", "--shell", "printf 'no\\033[2J way\\n'; exit 1"]).ok();
     assert_eq!(receiver.next().json()["notices"][0]["head"], "no way");
 }
