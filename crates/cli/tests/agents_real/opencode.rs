@@ -198,3 +198,27 @@ fn the_waiter_ends_with_the_server_and_what_it_had_not_told_is_unread() {
     assert_eq!(unread[0]["session"], session.as_str(), "{unread}");
     home.finish();
 }
+
+#[test]
+fn what_ended_while_it_works_is_told_beside_its_tool() {
+    let model = Model::new();
+    let home = prepared(&model);
+    let program = home.binary();
+    let program = program.display();
+    let script = home.path("work.sh");
+    // It waits until the end as somebody else, so that nobody is told by that.
+    let work = format!(
+        "id=$('{program}' run --name quick -- sh -c 'echo the-last-line; exit 3')\n\
+         env -u MEANWHILE_SESSION '{program}' wait \"$id\" > /dev/null\ntrue\n"
+    );
+    std::fs::write(&script, work).expect("it is ours");
+    let prompt = format!("build it [[scn:tool:sh {}]]", script.display());
+    Cli::OpenCode.ask(&home, &model, &prompt).expect(0);
+    assert!(session_of(&home, "quick").starts_with("ses_"));
+    let told = model.asked().into_iter().find(|asked| asked.mentions(DIGEST));
+    let told = told.unwrap_or_else(|| panic!("never told: {:#?}", model.asked().last()));
+    assert!(told.after_tools && told.mentions("the-last-line"), "{:#?}", told.body);
+    let unread = home.json(["inbox", "--peek", "--any-session"]);
+    assert_eq!(unread.as_array().map(Vec::len), Some(0), "what was told is read: {unread}");
+    home.finish();
+}

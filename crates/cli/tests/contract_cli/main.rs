@@ -24,6 +24,7 @@ mod lists;
 mod misuse;
 mod naming;
 mod output;
+mod plugin;
 mod private;
 mod queue;
 mod raw;
