@@ -80,7 +80,8 @@ pub enum Ask {
     /// Answered with what is unread; one that waits, when its session is to be told. Ask it by [`Postbox::deliver`].
     Deliver { id: WaitId, want: DeliverFor },
     /// These notices have arrived. Written down before it is answered, or with whatever is committed next.
-    Acknowledge { ids: Vec<NoticeId>, at_once: bool },
+    /// `reader` is the agent that a hook has told, which shows by its next hook that it has read it.
+    Acknowledge { ids: Vec<NoticeId>, at_once: bool, reader: Option<Told> },
     /// A session says what it does.
     Presence { session: SessionId, what: Heard },
     /// A session goes on under another name.
@@ -145,6 +146,15 @@ pub struct DeliverFor {
     pub timeout: Option<Duration>,
     /// Most notices to be handed out.
     pub at_most: usize,
+}
+
+/// Which agent was told of its session's notices.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Whose notices.
+    pub session: SessionId,
+    /// The agent.
+    pub process: AgentProcess,
 }
 
 /// Who takes notices, as it is written: the way, a random word of the client's, and the process that asked.

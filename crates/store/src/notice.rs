@@ -20,7 +20,8 @@ pub struct NoticeRecord {
 /// How far a notice has come on its way.
 ///
 /// ```text
-/// unread <-> leased -> acknowledged        each but the last can become superseded
+/// unread <-> leased -> acknowledged -> unread   (whoever had it died before reading it)
+///                                             each but the last can become superseded
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
@@ -48,6 +49,9 @@ pub enum Mark {
     Lease { holder: String, until: Wall },
     /// It has arrived.
     Acknowledge,
+    /// It had arrived at somebody who is gone and cannot be known to have read it. Only what was acknowledged is unread
+    /// again.
+    Unread,
 }
 
 impl Delivery {

@@ -8,7 +8,7 @@
 use meanwhile_api::caller::CallerContext;
 use meanwhile_api::client::Client;
 use meanwhile_api::inbox::{Place, PresenceRequest};
-use meanwhile_api::{ApiError, OsText};
+use meanwhile_api::{ApiError, ErrorCode, OsText};
 use meanwhile_integrations::Agent;
 use meanwhile_integrations::hook::{Beginning, Call, Moment};
 
@@ -22,9 +22,13 @@ pub(crate) async fn began(client: &Client, agent: Agent, call: &Call) {
         Moment::Stop { .. } => None,
         Moment::AfterTool | Moment::SubagentStop { .. } | Moment::End => return,
     };
-    let request = PresenceRequest::Began { place: place(agent, call.moment), caller: recorded };
+    let place = place(agent, call.moment);
     // A task's agent has no session of its own, and an older daemon does not know the word.
-    let _not_missed = client.presence(&request).await;
+    let said = client.presence(&PresenceRequest::Began { place, caller: recorded }).await;
+    if said.is_err_and(|error| error.code != ErrorCode::Forbidden) {
+        // An environment that no task could be given keeps nobody from being told.
+        let _not_missed = client.presence(&PresenceRequest::Began { place, caller: None }).await;
+    }
 }
 
 /// The conversation is closed.

@@ -1,10 +1,12 @@
 //! What was handed to somebody who is gone.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use meanwhile_testkit::{DEADLINE, TestHome, until};
+use serde_json::json;
 
-use std::io::{BufRead as _, BufReader};
+use crate::agent::Agent;
 
 /// Takes what is unread and says nothing more: neither that it has arrived nor that it has not.
 const TAKE: &str = r#"
@@ -47,4 +49,36 @@ fn what_was_leased_to_a_process_that_is_gone_is_free_at_once() {
     let told = until("the lease to be free", DEADLINE, || Some(unread()));
     assert!(told.to_string().contains(&id), "{told}");
     taker.wait().expect("it is ours");
+}
+
+/// A hook has said it, and the agent was killed before anybody can know that it has read it.
+#[test]
+fn what_a_hook_told_an_agent_that_is_killed_is_told_to_the_next_one_unless_it_went_on() {
+    let home = TestHome::new();
+    let said = [("CLAUDE_CODE_SESSION_ID", "s1")];
+    for went_on in [false, true] {
+        let mut agent = Agent::start(&home, "claude");
+        let id = agent.run(&["run", "--", "true"], &said);
+        agent.hook("SessionStart", "s1", json!({ "source": "resume" }));
+        home.wait(&id);
+        let told = agent.hook("PostToolUse", "s1", json!({}));
+        // It may have ended before the start was told.
+        let id = if told.contains(&id) {
+            id
+        } else {
+            let next = agent.run(&["run", "--", "true"], &said);
+            home.wait(&next);
+            assert!(agent.hook("PostToolUse", "s1", json!({})).contains(&next));
+            next
+        };
+        if went_on {
+            agent.hook("Stop", "s1", json!({ "stop_hook_active": true }));
+            agent.hook("UserPromptSubmit", "s1", json!({}));
+        }
+        agent.kill();
+        let mut next = Agent::start(&home, "claude");
+        let told = next.hook("SessionStart", "s1", json!({ "source": "resume" }));
+        assert_eq!(told.contains(&id), !went_on, "{told}");
+        assert_eq!(next.hook("UserPromptSubmit", "s1", json!({})), "", "and that is all");
+    }
 }

@@ -100,7 +100,9 @@ impl Engine {
                 // And what a session is woken for.
                 self.inbox.look_at_all(now);
             }
-            Ask::Acknowledge { ids, at_once } => self.acknowledge(now, ids, at_once),
+            Ask::Acknowledge { ids, at_once, reader } => {
+                self.acknowledge(now, ids, at_once, reader);
+            }
             Ask::Presence { session, what } => self.heard_of(now, session, what),
             Ask::Close { process, session } => return self.close(process, &session),
             Ask::Ready { task, token, how } => {

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use meanwhile_api::{ApiError, limits};
 use meanwhile_core::inbox::{Doing, Manner, Presence, Unread, wake_at};
+use meanwhile_core::sessions::AgentProcess;
 use meanwhile_core::{
     Boot, Event, Fact, Input, NoticeId, Now, SessionId, TaskId, Turn, WaitId, Wall,
 };
@@ -21,7 +22,7 @@ use tokio::sync::oneshot;
 
 use super::refusals::store_error;
 use super::{Ending, Engine};
-use crate::letters::{DeliverFor, Handed, Reply, process_of_holder};
+use crate::letters::{DeliverFor, Handed, Reply, Told, process_of_holder};
 use crate::sessions::is_there;
 
 /// How long whoever was handed a notice may take to say that it has arrived. A client that lives does so at once.
@@ -41,6 +42,8 @@ pub(super) struct Inbox {
     /// What came in this turn and takes what there is.
     taking: Vec<Listener>,
     presences: BTreeMap<SessionId, (Presence, Boot)>,
+    /// What a hook has told last, and whom.
+    told: BTreeMap<SessionId, (AgentProcess, Vec<NoticeId>)>,
     /// To go with the next commit.
     pub(super) marks: Vec<NoticeMark>,
     /// Since sessions were last looked through.
@@ -162,10 +165,33 @@ impl Engine {
     }
 
     /// These have arrived: written down with whatever is committed next, within 200 ms.
-    pub(super) fn acknowledge(&mut self, now: Now, ids: Vec<NoticeId>, at_once: bool) {
+    pub(super) fn acknowledge(
+        &mut self,
+        now: Now,
+        ids: Vec<NoticeId>,
+        at_once: bool,
+        reader: Option<Told>,
+    ) {
+        if let Some(Told { session, process }) = reader {
+            self.inbox.told.insert(session, (process, ids.clone()));
+            if self.inbox.told.len() > PRESENCES {
+                self.inbox.told.pop_first();
+            }
+        }
         let marks = ids.into_iter().map(|id| NoticeMark { id, mark: Mark::Acknowledge });
         self.inbox.marks.extend(marks);
         if at_once {
+            self.flush_at = Some(now.boot);
+        }
+    }
+
+    /// An agent is in this session. What a hook had told one that was killed since cannot be known to have been read: it is
+    /// told again. Whoever calls a hook again has read what the last one said.
+    pub(super) fn tell_again(&mut self, now: Now, session: &SessionId, process: AgentProcess) {
+        let Some((told, ids)) = self.inbox.told.remove(session) else { return };
+        if told != process && !is_there(told) {
+            let marks = ids.into_iter().map(|id| NoticeMark { id, mark: Mark::Unread });
+            self.inbox.marks.extend(marks);
             self.flush_at = Some(now.boot);
         }
     }

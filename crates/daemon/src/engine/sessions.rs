@@ -57,6 +57,7 @@ impl Engine {
         surroundings: Option<Surroundings>,
         turn: &mut Turn,
     ) -> Result<Reply, ApiError> {
+        self.tell_again(now, &session, process);
         let left = self.known.change(|sessions| {
             // Whoever is gone is in no session any more.
             sessions.keep_processes(is_there);

@@ -59,7 +59,7 @@ impl Context {
             && !ids.is_empty()
         {
             self.acknowledged(&ids);
-            self.postbox.tell(Ask::Acknowledge { ids, at_once: false });
+            self.postbox.tell(Ask::Acknowledge { ids, at_once: false, reader: None });
         }
     }
 

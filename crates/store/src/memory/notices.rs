@@ -75,12 +75,13 @@ impl Disk {
 
     pub(super) fn mark(&mut self, mark: &NoticeMark) {
         let NoticeMark { id, mark } = mark;
-        if let Some(record) = self.notices.get_mut(id).filter(|r| r.delivery.is_open()) {
-            record.delivery = match mark.clone() {
-                Mark::Lease { holder, until } => Delivery::Leased { holder, until },
-                Mark::Acknowledge => Delivery::Acknowledged,
-            };
-        }
+        let Some(record) = self.notices.get_mut(id) else { return };
+        record.delivery = match (mark.clone(), record.delivery.is_open()) {
+            (Mark::Lease { holder, until }, true) => Delivery::Leased { holder, until },
+            (Mark::Acknowledge, true) => Delivery::Acknowledged,
+            (Mark::Unread, false) if record.delivery == Delivery::Acknowledged => Delivery::Unread,
+            (Mark::Lease { .. } | Mark::Acknowledge | Mark::Unread, _) => return,
+        };
     }
 
     pub(super) fn open_notices(

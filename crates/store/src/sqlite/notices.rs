@@ -81,7 +81,13 @@ pub(super) fn rebind(db: &Connection, task: TaskId, session: &SessionId) -> Resu
 /// One step of a notice on its way.
 pub(super) fn mark(db: &Connection, mark: &NoticeMark) -> Result<(), Fault> {
     let NoticeMark { id: NoticeId { task, attempt, kind, episode }, mark } = mark;
+    let unread = "UPDATE notices SET delivery = 0
+         WHERE num = (SELECT num FROM tasks WHERE id = ?1) AND attempt = ?2 AND kind = ?3 AND episode = ?4
+           AND delivery = 2";
     let (delivery, holder, until) = match mark {
+        Mark::Unread => {
+            return run(db, unread, params![id(*task), attempt, kind_number(*kind), int(*episode)]);
+        }
         Mark::Lease { holder, until } => (LEASED, Some(holder.as_str()), Some(until.0)),
         Mark::Acknowledge => (ACKNOWLEDGED, None, None),
     };
@@ -236,5 +242,5 @@ const fn notify_number(notify: Notify) -> u8 {
 const _: () = {
     // The numbers in the statements above and in the layout.
     assert!(kind_number(NoticeKind::Deadline) == 1);
-    assert!(UNREAD < ACKNOWLEDGED && LEASED < ACKNOWLEDGED);
+    assert!(UNREAD == 0 && LEASED < ACKNOWLEDGED && ACKNOWLEDGED == 2);
 };

@@ -82,6 +82,7 @@ promises! {
     notices::an_end_without_a_notice_is_told_to_nobody,
     notices::each_session_has_its_own_notices_the_oldest_first,
     notices::a_notice_is_leased_and_acknowledged_and_then_its_way_is_over,
+    notices::what_had_arrived_at_somebody_who_is_gone_is_unread_again,
     notices::a_fact_and_the_mark_of_its_notice_fit_into_one_batch,
     notices::a_batch_that_fails_leaves_notices_as_they_were,
     notices::what_is_tried_again_supersedes_what_was_told,

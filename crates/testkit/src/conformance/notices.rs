@@ -140,6 +140,24 @@ pub(super) fn a_notice_is_leased_and_acknowledged_and_then_its_way_is_over(harne
     assert_eq!(delivery(&mut *store, unknown), None);
 }
 
+pub(super) fn what_had_arrived_at_somebody_who_is_gone_is_unread_again(harness: &dyn Harness) {
+    let mut store = harness.open();
+    commit(&mut *store, &life(1, "s", 0, 1));
+    let about = NoticeId::of_end(id(1), 1);
+    mark(&mut *store, &[about], &lease("hook", 90));
+    let leased = Delivery::Leased { holder: "hook".into(), until: at(90) };
+    mark(&mut *store, &[about], &Mark::Unread);
+    assert_eq!(delivery(&mut *store, about), Some(leased), "it had not arrived");
+    mark(&mut *store, &[about], &Mark::Acknowledge);
+    mark(&mut *store, &[about], &Mark::Unread);
+    assert_eq!(delivery(&mut *store, about), Some(Delivery::Unread));
+    assert_eq!(open(&mut *store, "s"), [about]);
+    commit(&mut *store, &[retried(id(1), 2, at(9), Some(Actor::Person))]);
+    mark(&mut *store, &[about], &Mark::Unread);
+    assert_eq!(delivery(&mut *store, about), Some(Delivery::Superseded), "old news stays that");
+    mark(&mut *store, &[NoticeId::of_end(id(404), 1)], &Mark::Unread);
+}
+
 pub(super) fn a_fact_and_the_mark_of_its_notice_fit_into_one_batch(harness: &dyn Harness) {
     let mut store = harness.open();
     let notices = [NoticeMark { id: NoticeId::of_end(id(1), 1), mark: Mark::Acknowledge }];

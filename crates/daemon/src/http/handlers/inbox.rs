@@ -17,7 +17,7 @@ use meanwhile_core::{NoticeId, SessionId, TaskId};
 use meanwhile_host::env_store::EnvStore;
 use meanwhile_host::home::Home;
 use meanwhile_host::proc::Identity;
-use meanwhile_store::{Filter, NoticeRecord, Reader};
+use meanwhile_store::{Delivery, Filter, NoticeRecord, Reader};
 
 use super::wait::Waiter;
 use super::{Answered, find_in};
@@ -27,7 +27,7 @@ use crate::find::unfinished_states;
 use crate::http::caller::{Caller, agent_of, forbidden, session_name, tree};
 use crate::http::context::Context;
 use crate::http::exchange::{Asked, json};
-use crate::letters::{Ask, DeliverFor, Handed, Holder};
+use crate::letters::{Ask, DeliverFor, Handed, Holder, Told};
 use crate::prepare::captured;
 use crate::sessions::{agent_process, is_there, needs};
 use crate::tell;
@@ -130,6 +130,7 @@ pub(super) async fn acknowledge(context: &Context, asked: &Asked, request: AckRe
     of_tasks.dedup();
     let records = context.read(|reader| reader.notices_of(&of_tasks))?;
     let mine = asked.caller.only_session();
+    let by_hook = records.iter().any(|notice| is_with_a_hook(&notice.delivery));
     let open: Vec<NoticeId> = records
         .into_iter()
         .filter(|notice| notice.delivery.is_open())
@@ -140,7 +141,9 @@ pub(super) async fn acknowledge(context: &Context, asked: &Asked, request: AckRe
     let acknowledged = open.len() as u64;
     if !open.is_empty() {
         context.acknowledged(&open);
-        let ask = Ask::Acknowledge { ids: open, at_once: true };
+        let agent = agent_that_asks(asked).filter(|_| by_hook).map(agent_process);
+        let reader = agent.map(|process| Told { session: asked.caller.session(), process });
+        let ask = Ask::Acknowledge { ids: open, at_once: true, reader };
         context.postbox.ask(ask, asked.request.clone()).await?;
     }
     json(&AckReply { acknowledged })
@@ -173,6 +176,13 @@ pub(super) async fn presence(
     };
     context.postbox.ask(ask, asked.request.clone()).await?;
     json(&PresenceReply { unread: context.count_unread(Some(&of))? as u64 })
+}
+
+fn is_with_a_hook(delivery: &Delivery) -> bool {
+    match delivery {
+        Delivery::Leased { holder, .. } => holder.starts_with(&format!("{}:", Route::Hook.name())),
+        Delivery::Unread | Delivery::Acknowledged | Delivery::Superseded => false,
+    }
 }
 
 /// Whoever says that a session has moved is in the tree of the agent that is in it, where one is known.
