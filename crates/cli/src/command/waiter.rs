@@ -12,7 +12,7 @@
 use std::io::{self, BufRead as _, Read as _};
 
 use meanwhile_api::client::Client;
-use meanwhile_api::inbox::{AckRequest, DeliverRequest, Route};
+use meanwhile_api::inbox::{AckRequest, DeliverRequest, PresenceRequest, Route};
 use meanwhile_integrations::Agent;
 use meanwhile_integrations::hook::{self, Speech};
 use tokio::sync::oneshot;
@@ -30,6 +30,8 @@ const LONGEST_LINE: u64 = 64;
 pub(super) fn wait(context: &Context, client: &Client, event: &str) -> Result<(), Failure> {
     let mut answer = the_answer();
     context.block_on(async {
+        // The hook that said so a moment ago may have given up on a busy machine.
+        client.presence(&PresenceRequest::Idle {}).await?;
         let request = DeliverRequest { wait: true, ..DeliverRequest::new(Route::Hook)? };
         let reply = tokio::select! {
             reply = client.deliver(&request) => reply?,
