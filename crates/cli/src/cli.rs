@@ -192,7 +192,11 @@ pub(crate) static VERBS: [Verb; 28] = [
         "say what runs",
         &["meanwhile statusline < STATUS.json"],
     ),
-    verb::<command::audit::Audit>("audit", "read the event log", &["meanwhile audit --follow"]),
+    verb::<command::audit::Audit>(
+        "audit",
+        "read the event log",
+        &["meanwhile audit --follow", "meanwhile audit --asked --task ID"],
+    ),
     verb::<command::completions::Completions>(
         "completions",
         "write completions",

@@ -121,12 +121,28 @@ pub fn surroundings(process: Identity) -> Option<(Environment, PathBuf)> {
     (identity(process.pid) == Some(process)).then_some((environment, cwd))
 }
 
-/// The name of a process as the kernel shows it: 15 bytes at most. It may call itself anything.
+/// The names of a process and of those that led to it, nearest first: 15 bytes of each, as the kernel keeps them. A process
+/// may call itself anything.
 #[must_use]
-pub fn name(pid: u32) -> Option<String> {
-    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
-    let name = String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(&name)).into_owned();
-    Some(name.chars().filter(|c| !c.is_control()).collect())
+pub fn names(pid: u32, most: usize) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut next = pid;
+    while next != 0 && names.len() < most {
+        let stat = fs::read(format!("/proc/{next}/stat")).unwrap_or_default();
+        let Some((name, parent)) = name_and_parent(&stat) else { break };
+        names.push(name);
+        next = parent;
+    }
+    names
+}
+
+/// Out of `/proc/PID/stat` (proc(5)). The name in parentheses may hold anything, parentheses too.
+fn name_and_parent(stat: &[u8]) -> Option<(String, u32)> {
+    let text = String::from_utf8_lossy(stat);
+    let (before, after) = text.rsplit_once(')')?;
+    let (_, name) = before.split_once('(')?;
+    let parent = after.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some((name.chars().filter(|c| !c.is_control()).collect(), parent))
 }
 
 /// The cgroup v2 path of a process, as seen from our cgroup namespace. `None` when it is gone, or
@@ -234,6 +250,22 @@ mod tests {
         assert_eq!(cwd, std::env::current_dir().unwrap());
         assert!(!environment.is_empty());
         assert!(surroundings(Identity { start_time: own.start_time + 1, ..own }).is_none());
+    }
+
+    #[test]
+    fn names_come_out_of_whatever_a_process_calls_itself() {
+        let check = |stat: &str, expected: Option<(&str, u32)>| {
+            let expected = expected.map(|(name, parent)| (name.to_owned(), parent));
+            assert_eq!(name_and_parent(stat.as_bytes()), expected, "{stat}");
+        };
+        check("7 (sh) S 4 7 7 0", Some(("sh", 4)));
+        check("7 (a) S 1 (b) R 9 7", Some(("a) S 1 (b", 9)));
+        check("7 (x\u{1b}[2J) S 4 7", Some(("x[2J", 4)));
+        check("7 () S 0 0", Some(("", 0)));
+        check("", None);
+        let own = names(std::process::id(), 3);
+        assert!(own.len() > 1 && own.len() <= 3, "{own:?}");
+        assert_eq!(names(u32::MAX, 3), [] as [String; 0]);
     }
 
     #[test]

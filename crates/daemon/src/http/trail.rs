@@ -19,7 +19,7 @@ use meanwhile_api::sanitise;
 use meanwhile_core::{Actor, TaskId};
 use meanwhile_host::clock;
 use meanwhile_host::dir::Dir;
-use meanwhile_host::proc::{self, Identity};
+use meanwhile_host::proc;
 
 use super::exchange::Asked;
 use crate::view::{time, wire_id};
@@ -30,8 +30,8 @@ const OLD: &str = "audit.log.1";
 const FILE_BYTES: u64 = 8 << 20;
 /// Tasks that an entry names.
 const TASKS: usize = 1_000;
-/// Processes that an entry names.
-const TREE: usize = 8;
+/// Processes that an entry names: each is a file to read while somebody waits for an answer.
+const TREE: usize = 6;
 /// Bytes at the end of the file among which the last number is looked for: more than the longest line.
 const TAIL_BYTES: u64 = 64 << 10;
 
@@ -104,7 +104,7 @@ impl Trail {
             claim: asked.claim.as_ref().map(|claim| sanitise::line(&claim.source)),
             door: asked.door().to_owned(),
             pid,
-            tree: pid.map(tree).unwrap_or_default(),
+            tree: pid.map(|pid| proc::names(pid, TREE)).unwrap_or_default(),
             tasks: Vec::new(),
             outcome: "unanswered".into(),
         };
@@ -235,12 +235,6 @@ fn name_of(route: RouteId) -> String {
         name.push(letter.to_ascii_lowercase());
     }
     name
-}
-
-/// The names of a process and of those that led to it.
-fn tree(pid: u32) -> Vec<String> {
-    let chain: Vec<Identity> = proc::ancestry(pid);
-    chain.iter().take(TREE).filter_map(|process| proc::name(process.pid)).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! which is idle and asks ([`meanwhile_core::inbox::wake_at`]): failures after 2 s, successes with the last of their group or
 //! turn, and whatever else within 3 minutes. Changes nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use meanwhile_core::inbox::{Doing, Manner, Presence, Unread, Waking, wake_at};
 use meanwhile_core::notice::{Notify, Part, Scope, is_failure};
@@ -53,8 +53,13 @@ pub(super) fn take(reader: &mut dyn Reader, ledger: &mut Ledger) -> Result<(), S
             page.iter().filter_map(|e| about(&e.what, e.task, e.attempt)).collect();
         // An end that another attempt follows has no notice, and neither has one that nobody is to hear of.
         let written = notices(reader, &candidates)?;
+        // A deadline is said again after a restart, under the same id.
+        let known: HashSet<String> = ledger.stored.iter().cloned().collect();
         for id in candidates.iter().filter(|id| written.contains_key(id)) {
-            ledger.store(id.to_string());
+            let id = id.to_string();
+            if !known.contains(&id) {
+                ledger.store(id);
+            }
         }
         ledger.cursor = last;
         if !full {

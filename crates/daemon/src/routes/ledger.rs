@@ -162,9 +162,6 @@ fn told(error: DirError) -> io::Error {
 impl Ledger {
     /// A notice that is not told yet.
     pub(super) fn store(&mut self, id: String) {
-        if self.stored.contains(&id) {
-            return;
-        }
         self.stored.push_back(id);
         if self.stored.len() > STORED {
             self.stored.pop_front();
