@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, InterruptHandle, params};
 
@@ -25,8 +24,8 @@ use super::open;
 use crate::error::StoreError;
 use crate::limits;
 
-/// Time from the end of one pass of the thread to the next: while a reader holds on, there is nothing that it could do.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Pages that the log grows by until the thread tries once more: while a reader holds on, there is nothing it could do.
+const AGAIN_AFTER: u32 = 256;
 
 /// How far a log has been moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +51,8 @@ pub(super) struct Merge {
     path: PathBuf,
     shared: Arc<Shared>,
     pass: Option<JoinHandle<()>>,
-    not_before: Option<Instant>,
+    /// Pages in the log from which on commits begin another pass.
+    again_at: u32,
 }
 
 impl Merge {
@@ -64,27 +64,29 @@ impl Merge {
             told.committed(u32::try_from(pages).unwrap_or(0));
             Ok(())
         }))?;
-        Ok(Self { path: path.into(), shared, pass: None, not_before: None })
+        Ok(Self { path: path.into(), shared, pass: None, again_at: 0 })
     }
 
     /// After a commit. What goes wrong here loses nothing, and is met again by the commit or the look after it.
     pub(super) fn committed(&mut self, db: &Connection) {
-        if self.shared.in_log.load(Ordering::Relaxed) >= limits::WAL_PAGES {
+        let in_log = self.shared.in_log.load(Ordering::Relaxed);
+        if in_log < limits::WAL_PAGES {
+            self.again_at = 0;
+        } else if self.shared.left() < limits::MERGED_ASIDE || in_log >= self.again_at {
             let _met_again = self.go_on(db);
         }
     }
 
     /// Moves what there is to move, here or aside.
     pub(super) fn go_on(&mut self, db: &Connection) -> Result<Progress, rusqlite::Error> {
-        let now = Instant::now();
-        if self.pass.as_ref().is_some_and(JoinHandle::is_finished) {
-            self.pass = None;
-            self.not_before = Some(now + AGAIN_AFTER);
+        self.pass = self.pass.take().filter(|pass| !pass.is_finished());
+        if self.pass.is_some() {
+            return Ok(self.progress());
         }
-        let left = self.shared.left();
-        if self.pass.is_none() && left < limits::MERGED_ASIDE {
+        if self.shared.left() < limits::MERGED_ASIDE {
             self.shared.moved_to(pass(db)?);
-        } else if self.pass.is_none() && self.not_before.is_none_or(|at| at <= now) {
+        } else {
+            self.again_at = self.shared.in_log.load(Ordering::Relaxed).saturating_add(AGAIN_AFTER);
             let (path, shared) = (self.path.clone(), Arc::clone(&self.shared));
             let thread = std::thread::Builder::new().name("merge".into());
             // Where no thread can be had, the next commit tries again.
