@@ -58,8 +58,6 @@ const BANS: [Ban; 5] = [
             "host",
             "supervisor",
             "routes",
-            // A pause between two passes over the log of writes: no fact has a time from there.
-            "store/sqlite/merge",
             "daemon",
             "cli",
             "testkit",
