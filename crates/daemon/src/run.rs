@@ -82,6 +82,13 @@ fn words(error: &ApiError) -> String {
     std::iter::once(error.message.clone()).chain(hints).collect()
 }
 
+/// Says so, and lets go of what only the start needed.
+fn is_ready(readiness: &mut Option<Readiness>) {
+    readiness.take().into_iter().for_each(Readiness::ready);
+    // Where it cannot, more memory is taken and nothing else.
+    let _taken = meanwhile_host::text::let_go();
+}
+
 fn serve(
     paths: HomePaths,
     environment: Environment,
@@ -162,7 +169,7 @@ fn serve(
     let ending = match engine {
         Ok(engine) => {
             forget_last_words(&home.state);
-            readiness.take().into_iter().for_each(Readiness::ready);
+            is_ready(readiness);
             meanwhile_faultpoint::fault_point!("daemon.ready");
             engine.run()
         }

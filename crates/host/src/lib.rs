@@ -36,3 +36,4 @@ pub mod spawn_supervisor;
 pub mod systemd_scope;
 pub mod systemd_unit;
 pub mod terminal;
+pub mod text;

@@ -99,6 +99,9 @@ pub trait Store: Reader {
     /// be, and says how long that log is. To be called when idle; commits do it by themselves often
     /// enough to keep the log short.
     fn checkpoint(&mut self) -> Result<Checkpoint, StoreError>;
+
+    /// Gives back memory that only makes later calls faster. To be called when idle.
+    fn release_memory(&mut self) {}
 }
 
 /// Reads what is committed. Cheap to open, in any process, whether a writer lives or not. Every

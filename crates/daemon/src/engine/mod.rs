@@ -325,6 +325,7 @@ impl Engine {
         self.ended += ended;
         if self.ended >= 10 * MANY_ENDS || (self.ended >= MANY_ENDS && self.core.all_ended()) {
             self.ended = 0;
+            self.store.release_memory();
             meanwhile_host::allocator::give_back_now();
         }
     }

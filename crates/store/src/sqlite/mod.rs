@@ -284,6 +284,11 @@ impl Store for SqliteStore {
         let wal_bytes = fs::metadata(wal_path(&self.path)).map_or(0, |m| m.len());
         Ok(Checkpoint { wal_bytes, held_up, aside })
     }
+
+    fn release_memory(&mut self) {
+        // What it cannot give back it keeps; nothing else can go wrong.
+        let _kept = self.db.release_memory();
+    }
 }
 
 /// Both handles read alike: the questions of [`Reader`] on whatever connection there is.
