@@ -100,8 +100,10 @@ mod tests {
     #[test]
     fn a_secret_is_a_closed_file_of_ours_with_enough_in_it() {
         let base = tempfile::tempdir().unwrap();
-        let path = base.path().join("secret");
         let check = |text: &str, mode: u32, expected: &str| {
+            // A new file each time: one that is closed to its owner's writing is not written over.
+            let home = tempfile::tempdir_in(base.path()).unwrap();
+            let path = home.path().join("secret");
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             match read_secret(&path) {
