@@ -20,7 +20,7 @@ const MESSAGE_BYTES: usize = 4 << 10;
 
 pub(super) async fn cancel(context: &Context, asked: &Asked, request: CancelRequest) -> Answered {
     let CancelRequest { select, wait, cascade } = request;
-    let targets = context.try_read(|reader| selected(reader, &asked.caller, &select))?;
+    let targets = selected(context, &asked.caller, &select).await?;
     if targets.is_empty() {
         return json(&CancelReply { tasks: Vec::new(), already_ended: Vec::new() });
     }

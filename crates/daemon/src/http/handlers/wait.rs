@@ -20,12 +20,14 @@ use crate::letters::WaitFor;
 
 /// Tasks that one request may be about: as many as there may be unfinished.
 const SELECTED_MAX: usize = 100_000;
+/// Names that are looked up in one go.
+const NAMED_AT_ONCE: usize = 256;
 /// Tasks that an answer shows in full; more would be a list.
 pub(super) const SHOWN_MAX: usize = 10_000;
 
 pub(super) async fn wait(context: &Context, asked: &Asked, request: WaitRequest) -> Answered {
     let WaitRequest { select, any, until, timeout } = request;
-    let targets = context.try_read(|reader| selected(reader, &asked.caller, &select))?;
+    let targets = selected(context, &asked.caller, &select).await?;
     if targets.is_empty() {
         return json(&WaitReply { verdict: Verdict::Met, tasks: Vec::new() });
     }
@@ -61,14 +63,29 @@ fn verdict(answer: &Answer, any: bool, until: api::Until) -> Verdict {
 }
 
 /// The tasks that a selection means, each once, in the order given.
-pub(super) fn selected(
+pub(super) async fn selected(
+    context: &Context,
+    caller: &Caller,
+    select: &Select,
+) -> Result<Vec<TaskId>, ApiError> {
+    match select {
+        Select::Ids(texts) => named(context, caller, texts).await,
+        Select::Group(_) | Select::Session(_) | Select::Own | Select::Everything => {
+            context.try_read(|reader| described(reader, caller, select))
+        }
+    }
+}
+
+fn described(
     reader: &mut dyn Reader,
     caller: &Caller,
     select: &Select,
 ) -> Result<Vec<TaskId>, ApiError> {
     let unfinished = || Filter { states: unfinished_states(), ..Filter::default() };
     match select {
-        Select::Ids(texts) => named(reader, caller, texts),
+        Select::Ids(texts) => {
+            texts.iter().map(|text| Ok(find_in(reader, caller, text.as_str())?.id)).collect()
+        }
         Select::Group(name) => {
             let filter = Filter {
                 group: Some(GroupName::new(name.as_str())),
@@ -106,30 +123,28 @@ pub(super) fn selected(
     }
 }
 
-/// The tasks of these ids, prefixes and names, each looked up once: everybody else waits meanwhile.
-fn named(
-    reader: &mut dyn Reader,
+/// The tasks of these ids, prefixes and names, each looked up once, some at a time: others have their turn in between.
+async fn named(
+    context: &Context,
     caller: &Caller,
     texts: &[meanwhile_api::TaskId],
 ) -> Result<Vec<TaskId>, ApiError> {
     let mut asked = HashSet::new();
+    let texts: Vec<_> = texts.iter().filter(|text| asked.insert(text.as_str())).cloned().collect();
+    if texts.len() > SELECTED_MAX {
+        return Err(ApiError::new(
+            ErrorCode::Limit,
+            format!("request is about more than {SELECTED_MAX} tasks"),
+        )
+        .hint("ask in parts, or for a group or session"));
+    }
     let mut seen = HashSet::new();
     let mut found = Vec::new();
-    for text in texts {
-        if !asked.insert(text.as_str()) {
-            continue;
-        }
-        if asked.len() > SELECTED_MAX {
-            return Err(ApiError::new(
-                ErrorCode::Limit,
-                format!("request is about more than {SELECTED_MAX} tasks"),
-            )
-            .hint("ask in parts, or for a group or session"));
-        }
-        let id = find_in(reader, caller, text.as_str())?.id;
-        if seen.insert(id) {
-            found.push(id);
-        }
+    for some in texts.chunks(NAMED_AT_ONCE) {
+        let some = Select::Ids(some.to_vec());
+        let ids = context.try_read(|reader| described(reader, caller, &some))?;
+        found.extend(ids.into_iter().filter(|id| seen.insert(*id)));
+        tokio::task::yield_now().await;
     }
     Ok(found)
 }
