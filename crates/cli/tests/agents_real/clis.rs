@@ -154,3 +154,17 @@ impl Cli {
         }
     }
 }
+
+/// A script for an agent's shell that launches a failing task of this name and stays until it has ended. It waits for it as
+/// somebody without `session`, the variable of the agent's session, so that nobody is told by that.
+pub(super) fn launches_and_stays(home: &TestHome, name: &str, session: &str) -> PathBuf {
+    let program = home.binary();
+    let program = program.display();
+    let work = format!(
+        "id=$('{program}' run --name {name} -- sh -c 'echo the-last-line; exit 3')\n\
+         env -u {session} '{program}' wait \"$id\" > /dev/null\ntrue\n"
+    );
+    let script = home.path("work.sh");
+    fs::write(&script, work).expect("it is ours");
+    script
+}

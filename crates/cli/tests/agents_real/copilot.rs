@@ -3,22 +3,14 @@
 use meanwhile_testkit::TestHome;
 use meanwhile_testkit::model::Model;
 
-use super::clis::Cli;
+use super::clis::{Cli, launches_and_stays};
 
 #[test]
 fn what_its_shell_launched_is_told_beside_the_next_tool() {
     let model = Model::new();
     let home = TestHome::new();
     home.cli(["install", "copilot"]).expect(0);
-    // The first call launches and waits until it is over; by a session of nobody, so that nobody is told by that.
-    let program = home.binary();
-    let program = program.display();
-    let script = home.path("work.sh");
-    let work = format!(
-        "id=$('{program}' run --name shelled -- sh -c 'echo the-last-line; exit 3')\n\
-         env -u COPILOT_AGENT_SESSION_ID '{program}' wait \"$id\" > /dev/null\ntrue\n"
-    );
-    std::fs::write(&script, work).expect("it is ours");
+    let script = launches_and_stays(&home, "shelled", "COPILOT_AGENT_SESSION_ID");
     let prompt = format!("build it [[scn:tool:sh {}]]", script.display());
     Cli::Copilot.ask(&home, &model, &prompt).expect(0);
     let task = &home.json(["list", "--any-session"])[0];

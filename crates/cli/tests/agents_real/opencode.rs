@@ -9,7 +9,7 @@ use meanwhile_testkit::model::Model;
 use meanwhile_testkit::{Gate, TestHome};
 use serde_json::{Value, json};
 
-use super::clis::Cli;
+use super::clis::{Cli, launches_and_stays};
 
 /// It starts in seconds, asks a model, and two cores are shared.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -203,15 +203,7 @@ fn the_waiter_ends_with_the_server_and_what_it_had_not_told_is_unread() {
 fn what_ended_while_it_works_is_told_beside_its_tool() {
     let model = Model::new();
     let home = prepared(&model);
-    let program = home.binary();
-    let program = program.display();
-    let script = home.path("work.sh");
-    // It waits until the end as somebody else, so that nobody is told by that.
-    let work = format!(
-        "id=$('{program}' run --name quick -- sh -c 'echo the-last-line; exit 3')\n\
-         env -u MEANWHILE_SESSION '{program}' wait \"$id\" > /dev/null\ntrue\n"
-    );
-    std::fs::write(&script, work).expect("it is ours");
+    let script = launches_and_stays(&home, "quick", "MEANWHILE_SESSION");
     let prompt = format!("build it [[scn:tool:sh {}]]", script.display());
     Cli::OpenCode.ask(&home, &model, &prompt).expect(0);
     assert!(session_of(&home, "quick").starts_with("ses_"));
